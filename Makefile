@@ -1,0 +1,54 @@
+# make serve   build the book and open it on localhost        make test   decide whether a change is good
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+# The environment's own node (if bootstrap had to install one) comes before the system's.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export NO_MKDOCS_2_WARNING := 1
+# One thread a process: the tests run small models, where a second thread only waits for the first.
+TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-site web site serve test lint types unit browser experiments notebook clean
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+setup:           ## the environment for everything: site, training, tests (.venv)
+	@$(PYTHON) scripts/bootstrap.py all
+
+setup-site:      ## the environment for the site alone (no torch)
+	@$(PYTHON) scripts/bootstrap.py site
+
+web: setup-site  ## build the browser's side: scripts, styles, Python for the page
+	@$(BIN)/python scripts/build_web.py
+
+site: web        ## build the whole site, strictly, into site/
+	@$(BIN)/minimind site build
+
+serve: site      ## build the site and serve it on localhost
+	@$(BIN)/minimind site serve --port $(PORT)
+
+test: setup lint types unit site browser ## everything that decides whether a change is good
+	@echo "make test: all good"
+
+lint: setup      ## style and spelling
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/codespell minimind_wiki experiments snippets docs/en README.md CONTRIBUTING.md
+
+types: setup web ## types: Python and TypeScript, and the browser code's unit tests
+	@$(BIN)/mypy
+	@npm --prefix web run --silent check
+
+unit: setup web  ## unit, parity, golden, book tests and doctests
+	@$(TEST_ENV) $(BIN)/pytest tests/unit tests/parity tests/golden tests/book minimind_wiki
+
+browser: setup site ## the site in headless Chromium (found, or installed)
+	@$(TEST_ENV) $(BIN)/pytest tests/browser
+
+experiments: setup ## run every experiment of the book again at full size
+	@$(BIN)/minimind experiment run --all
+
+clean:           ## remove what the build made (not .venv)
+	rm -rf site build docs/en/assets/build docs/en/notebooks web/node_modules

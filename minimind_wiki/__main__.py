@@ -1,0 +1,6 @@
+"""`python -m minimind_wiki` is the `minimind` command."""
+
+from minimind_wiki.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,88 @@
+"""The `minimind` command: one verb a job.
+
+Each verb is a module of `minimind_wiki.verbs` with four names: `HELP` (one line), `EXAMPLE` (a call
+that works as printed), `configure(parser)` and `run(args) -> int`. Only the module of the verb that
+was called is imported, so that `minimind --help` needs neither torch nor a second.
+
+Exit status: 0 done, 1 failed, 2 wrong call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from minimind_wiki import __version__
+from minimind_wiki.errors import MinimindError, unknown
+
+VERBS = {
+    "data": "list, fetch and check data sets",
+    "pretrain": "train a decoder from scratch on text",
+    "generate": "continue a prompt with a trained model",
+    "experiment": "list, run, render and check the experiments of the book",
+    "exercise": "check your solution of an exercise",
+    "new": "write the skeleton of a new module",
+    "site": "build, check and serve the site",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with our exit status and one sentence instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}. See '{self.prog} --help'.\n")
+
+
+def _top_level() -> Parser:
+    rows = "\n".join(f"  {name:12s}{text}" for name, text in VERBS.items())
+    parser = Parser(
+        prog="minimind",
+        usage="minimind VERB [options]",
+        description="Train, run and understand small language models.",
+        epilog=f"verbs:\n{rows}\n\n'minimind VERB --help' shows each with an example.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"minimind {__version__}")
+    parser.add_argument("verb", nargs="?", help=argparse.SUPPRESS)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    top = _top_level()
+    if not words or words[0].startswith("-"):
+        top.parse_args(words)
+        top.print_help()
+        return 0
+    name, rest = words[0], words[1:]
+    try:
+        if name not in VERBS:
+            raise unknown("verb", name, VERBS)
+        module = importlib.import_module(f"minimind_wiki.verbs.{name}")
+        parser = Parser(
+            prog=f"minimind {name}",
+            description=module.HELP,
+            epilog=f"example:\n  {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.configure(parser)
+        return int(module.run(parser.parse_args(rest)) or 0)
+    except MinimindError as error:
+        print(f"minimind {name}: {error}", file=sys.stderr)
+        return error.exit_status
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] == "minimind_wiki":
+            raise
+        print(
+            f"minimind {name}: the package {error.name!r} is not installed. Run 'make setup', or "
+            "'pip install \"minimind-wiki[train,site]\"' in your own environment.",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nminimind {name}: stopped.", file=sys.stderr)
+        return 1

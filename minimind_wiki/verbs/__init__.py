@@ -1,0 +1,1 @@
+"""One module for each verb of the `minimind` command (see `minimind_wiki.cli`)."""
