@@ -1,0 +1,219 @@
+"""The model folder: what a trained model is on disk. A Hugging Face folder, so that transformers,
+vLLM and llama.cpp's converter read it, and never a pickle, which may run code when opened.
+
+    config.json              shape, with transformers' names
+    generation_config.json   which tokens begin, end and pad
+    model.safetensors        weights; a tied head is stored once
+    run.json                 how it was made
+    tokenizer.json …         whatever tokenizer.save(folder) writes
+
+A folder appears whole or not at all: it is written beside its place and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from minimind_wiki import __version__
+from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.infer.layouts import (
+    config_from_hub,
+    config_to_hub,
+    tensors_from_hub,
+    tensors_to_hub,
+)
+from minimind_wiki.model import Transformer
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+def save_model_folder(
+    path: str | Path, model: Transformer, tokenizer: Any = None, run: dict[str, Any] | None = None
+) -> Path:
+    """Write the model to `path`, replacing a model folder that is there; return the path.
+
+    `tokenizer` needs a method save(folder). `run` is kept as run.json. Raises WrongCall if `path` is
+    a file or holds something that is not a model, MinimindError if it cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and _replaceable(path)):
+        raise WrongCall(
+            f"{path} is not a model folder, so it is not overwritten; choose another place."
+        )
+    fresh, old = _beside(path, "new"), _beside(path, "old")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        write_model_files(fresh, model, tokenizer, run)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+            fresh.rename(path)
+            _keep_strangers(old, path)
+            shutil.rmtree(old)
+        else:
+            fresh.rename(path)
+    except OSError as error:
+        raise MinimindError(
+            f"cannot write {path} ({error.strerror or error}); free space there or choose another "
+            "place."
+        ) from error
+    return path
+
+
+def write_model_files(
+    folder: str | Path,
+    model: Transformer,
+    tokenizer: Any = None,
+    run: dict[str, Any] | None = None,
+) -> None:
+    """Write the files of a model into an existing folder, for a caller who renames it himself."""
+    folder, config = Path(folder), model.config
+    first = next(model.parameters())
+    dtype = str(first.dtype).removeprefix("torch.")
+    tokens = {name: getattr(config, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    made = {"minimind_wiki": __version__, "parameters": model.num_parameters()}
+    _write_json(folder / "config.json", config_to_hub(config) | {"dtype": dtype})
+    _write_json(
+        folder / "generation_config.json", {f"{name}_token_id": i for name, i in tokens.items()}
+    )
+    _write_json(folder / "run.json", made | (run or {}))
+    tensors = tensors_to_hub(model.state_dict(), config)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    if tokenizer is not None:
+        tokenizer.save(folder)
+
+
+def load_model_folder(
+    path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> tuple[Transformer, Any]:
+    """Read a folder of ours or of transformers; return (model, tokenizer or None).
+
+    The weights keep the file's number format unless `dtype` is given. Raises MinimindError, with the
+    file and what to do, if something is missing, damaged or of another shape than config.json says.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        left = [p for p in (_beside(path, "old"), _beside(path, "new")) if p.is_dir()]
+        hint = f"an interrupted save left {left[0]}; rename it" if left else "check the path"
+        raise MinimindError(f"there is no model folder {path}; {hint}.")
+    hub = _read_json(path / "config.json")
+    try:
+        config = config_from_hub(hub)
+    except (KeyError, TypeError) as error:
+        raise MinimindError(
+            f"{path / 'config.json'} has no usable {error}; copy the folder again from its source."
+        ) from error
+    state = tensors_from_hub(_read_weights(path), config)
+    with torch.device("meta"):
+        model = Transformer(config, seed=None)
+    _check_tensors(path, model.state_dict(), state)
+    model.to_empty(device=device)
+    model.lm_head.weight = (
+        model.model.embed_tokens.weight if config.tie_word_embeddings else model.lm_head.weight
+    )
+    found = next(iter(state.values())).dtype
+    model.to(dtype or found)
+    model.load_state_dict(state)
+    model.eval()
+    return model, _load_tokenizer(path)
+
+
+def _load_tokenizer(path: Path) -> Any:
+    if not (path / "tokenizer.json").exists():
+        return None
+    from minimind_wiki.tokenizer import load_tokenizer
+
+    return load_tokenizer(path)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """All tensors of model.safetensors, or of the shards that its index names."""
+    names = [WEIGHTS]
+    if not (path / WEIGHTS).exists() and (path / INDEX).exists():
+        named = set(_read_json(path / INDEX)["weight_map"].values())
+        names = sorted(Path(name).name for name in named)  # .name: never leave the folder
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        file = path / name
+        if not file.exists():
+            others = sorted(p.name for p in path.glob("*.bin"))
+            hint = (
+                f"{others[0]} is a pickle, which this package does not open; save the model as "
+                "safetensors"
+                if others
+                else "copy the folder again"
+            )
+            raise MinimindError(f"{file} is missing; {hint}.")
+        try:
+            tensors |= load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise MinimindError(
+                f"{file} is damaged or cut short ({file.stat().st_size:,} bytes: {error}); "
+                "copy it again or save the model again."
+            ) from error
+    return tensors
+
+
+def _check_tensors(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    """Compare names and shapes; name the first that differ."""
+    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing or extra:
+        parts = [
+            f"{what} {', '.join(names[:3])}" + (f" and {len(names) - 3} more" * (len(names) > 3))
+            for what, names in (("lacks", missing), ("has besides", extra))
+            if names
+        ]
+        raise MinimindError(
+            f"the weights in {path} do not belong to its config.json: the file {'; it '.join(parts)}."
+            " Use the config.json that was saved with these weights."
+        )
+    for name, tensor in wanted.items():
+        if found[name].shape != tensor.shape:
+            raise MinimindError(
+                f"{name} in {path} has shape {tuple(found[name].shape)}, but config.json asks for "
+                f"{tuple(tensor.shape)}; use the config.json that was saved with these weights."
+            )
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MinimindError(f"{file} is missing; a model folder needs it.") from None
+    except (ValueError, OSError) as error:
+        raise MinimindError(f"{file} is not readable as JSON ({error}); copy it again.") from error
+    if not isinstance(content, dict):
+        raise MinimindError(f"{file} holds no JSON object; copy it again.")
+    return content
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _beside(path: Path, word: str) -> Path:
+    """A hidden neighbour of `path`, on the same disk, so that a rename is one step."""
+    path = Path(os.path.abspath(path))
+    return path.parent / f".{path.name}.{word}"
+
+
+def _replaceable(folder: Path) -> bool:
+    return (folder / "config.json").exists() or not any(folder.iterdir())
+
+
+def _keep_strangers(old: Path, new: Path) -> None:
+    """Move over what is not a model's (a log, notes): replacing a model must not delete it."""
+    for entry in old.iterdir():
+        ours = entry.suffix in (".json", ".safetensors", ".jinja")
+        if not ours and not (new / entry.name).exists():
+            entry.rename(new / entry.name)

@@ -1,0 +1,97 @@
+"""Causal self-attention with shared key-value heads (Vaswani et al. 2017, arXiv:1706.03762; GQA:
+Ainslie et al. 2023, arXiv:2305.13245).
+
+`causal_attention` is the formula; `fused_causal_attention` is the same through torch's kernel,
+which never writes the T × S score matrix. The module uses the fused one; a test holds them equal.
+
+Shapes: B batch, T query positions, S key positions (the queries are the last T of them), H query
+heads, K key-value heads, G = H / K query heads to a key head, D head_dim.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minimind_wiki.model.cache import KVCache
+from minimind_wiki.model.config import ModelConfig
+from minimind_wiki.model.norm import RMSNorm
+from minimind_wiki.model.rope import apply_rope
+
+
+def causal_mask(queries: int, keys: int, device: torch.device | None = None) -> Tensor:
+    """True where a query may look: at its own position and before; (T, S) bool.
+
+    >>> causal_mask(2, 3)
+    tensor([[ True,  True, False],
+            [ True,  True,  True]])
+    """
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+
+
+def causal_attention(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor) -> Tensor:
+    """softmax(q kᵀ / sqrt(D) + mask) v, as it is written; (B, H, T, D). Softmax in float32."""
+    group = q_BHTD.shape[1] // k_BKSD.shape[1]
+    k_BHSD = k_BKSD.repeat_interleave(group, dim=1)
+    v_BHSD = v_BKSD.repeat_interleave(group, dim=1)
+    score_BHTS = q_BHTD @ k_BHSD.transpose(-1, -2) / math.sqrt(q_BHTD.shape[-1])
+    allowed_TS = causal_mask(score_BHTS.shape[-2], score_BHTS.shape[-1], score_BHTS.device)
+    score_BHTS = score_BHTS.masked_fill(~allowed_TS, float("-inf"))
+    weight_BHTS = torch.softmax(score_BHTS.float(), dim=-1).to(q_BHTD.dtype)
+    return weight_BHTS @ v_BHSD
+
+
+def fused_causal_attention(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor) -> Tensor:
+    """`causal_attention` in one kernel. A single query needs no mask: it may see everything."""
+    queries, keys = q_BHTD.shape[2], k_BKSD.shape[2]
+    continued = queries > 1 and queries != keys  # torch's is_causal aligns the wrong corner here
+    return F.scaled_dot_product_attention(
+        q_BHTD,
+        k_BKSD,
+        v_BKSD,
+        attn_mask=causal_mask(queries, keys, q_BHTD.device) if continued else None,
+        is_causal=queries > 1 and not continued,
+        enable_gqa=q_BHTD.shape[1] != k_BKSD.shape[1],
+    )
+
+
+class Attention(nn.Module):
+    """Project, norm and turn queries and keys, attend, project back. (B, T, hidden) in and out."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.head_dim = config.head_dim
+        hidden, bias = config.hidden_size, config.family == "gpt2"
+        inner = config.num_attention_heads * config.head_dim
+        shared = config.num_key_value_heads * config.head_dim
+        self.q_proj = nn.Linear(hidden, inner, bias=bias)
+        self.k_proj = nn.Linear(hidden, shared, bias=bias)
+        self.v_proj = nn.Linear(hidden, shared, bias=bias)
+        self.o_proj = nn.Linear(inner, hidden, bias=bias)
+        self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else None
+        self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else None
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        rope: tuple[Tensor, Tensor] | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        q_BHTD = self._heads(self.q_proj(x_BTD), self.q_norm)
+        k_BKTD = self._heads(self.k_proj(x_BTD), self.k_norm)
+        v_BKTD = self._heads(self.v_proj(x_BTD), None)
+        if rope is not None:
+            q_BHTD, k_BKTD = apply_rope(q_BHTD, *rope), apply_rope(k_BKTD, *rope)
+        if cache is not None:
+            k_BKTD, v_BKTD = cache.extend(self.layer, k_BKTD, v_BKTD)
+        out_BHTD = fused_causal_attention(q_BHTD, k_BKTD, v_BKTD)
+        return self.o_proj(out_BHTD.transpose(1, 2).flatten(2))
+
+    def _heads(self, x_BTE: Tensor, norm: nn.Module | None) -> Tensor:
+        """Split (B, T, heads · D) into (B, heads, T, D); norm each head's vector."""
+        x_BTHD = x_BTE.unflatten(-1, (-1, self.head_dim))
+        return (x_BTHD if norm is None else norm(x_BTHD)).transpose(1, 2)
