@@ -1,0 +1,169 @@
+"""Reverse-mode automatic differentiation over numpy arrays, the part that is not arithmetic.
+
+Every operation calls `record` with its result and, for each input, a function that turns the
+gradient of the result into the gradient of that input (its vector-Jacobian product). `backward`
+visits the operations from the youngest to the oldest: a result is always younger than its inputs,
+so each gradient is complete before it is passed on. The rules of the details (what is a leaf, when
+a graph is freed, which dtype a gradient has) are PyTorch's; `tests/parity/test_lite.py` holds them
+equal.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+Vjp = Callable[[Array], Array]
+
+_births = itertools.count()
+_recording = True
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Within this block nothing is recorded, as in updates of parameters and in evaluation."""
+    global _recording
+    before, _recording = _recording, False
+    try:
+        yield
+    finally:
+        _recording = before
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded."""
+    return _recording
+
+
+def reduce_to(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Sum a gradient over the axes that broadcasting has added or stretched.
+
+    A value that was used in many places receives the sum of their gradients.
+
+    >>> reduce_to(np.ones((4, 3)), (3,))
+    array([4., 4., 4.])
+    """
+    extra = gradient.ndim - len(shape)
+    gradient = gradient.sum(axis=tuple(range(extra))) if extra else gradient
+    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and gradient.shape[i] != 1)
+    return gradient.sum(axis=stretched, keepdims=True) if stretched else gradient
+
+
+class Node:
+    """An array, its gradient, and how it was made. `Tensor` adds the operations."""
+
+    __slots__ = ("_birth", "_freed", "_inputs", "_retains", "data", "grad", "requires_grad")
+
+    def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        if requires_grad and data.dtype.kind != "f":
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        self.data = data
+        self.requires_grad = requires_grad
+        self.grad: Any = None
+        self._inputs: tuple[tuple[Node, Vjp], ...] = ()
+        self._birth = next(_births)
+        self._freed = self._retains = False
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for what nobody computed: inputs and parameters. Only leaves keep their `.grad`."""
+        return not self._inputs and not self._freed
+
+    def _blank(self) -> Node:
+        """An object of the class that results have."""
+        return Node.__new__(Node)
+
+    def retain_grad(self) -> None:
+        """Keep `.grad` although this is the result of an operation."""
+        self._retains = True
+
+    def record(self, data: Array, *inputs: tuple[Node, Vjp]) -> Any:
+        """A new node holding `data`, which `inputs` explain."""
+        out = self._blank()
+        Node.__init__(out, np.asarray(data))
+        if _recording and out.data.dtype.kind == "f":
+            out._inputs = tuple(pair for pair in inputs if pair[0].requires_grad)
+            out.requires_grad = bool(out._inputs)
+        return out
+
+    def rewrite(self, out: Node) -> Any:
+        """Make this node become `out`, in place: what `x += y` does.
+
+        Without history the same memory is overwritten. With history a copy of the old node keeps
+        the old values for the backward pass and this one takes over the new ones, so every name
+        bound to it sees the change, as in PyTorch.
+        """
+        if out.data.shape != self.data.shape:
+            raise RuntimeError(
+                f"output with shape {list(self.data.shape)} doesn't match the broadcast shape "
+                f"{list(out.data.shape)}"
+            )
+        if not np.can_cast(out.data.dtype, self.data.dtype, "same_kind"):
+            raise RuntimeError(
+                f"result type {out.data.dtype} can't be cast to the desired output type "
+                f"{self.data.dtype}"
+            )
+        if not out.requires_grad:
+            self.data[...] = out.data
+            return self
+        if self.requires_grad and self.is_leaf:
+            raise RuntimeError(
+                "a leaf Variable that requires grad is being used in an in-place operation."
+            )
+        old = self._blank()
+        for slot in Node.__slots__:
+            setattr(old, slot, getattr(self, slot))
+        out._inputs = tuple((old if node is self else node, vjp) for node, vjp in out._inputs)
+        self.data, self.requires_grad = out.data.astype(self.data.dtype, copy=False), True
+        self._inputs, self._birth, self._freed = out._inputs, out._birth, False
+        return self
+
+    def backward(self, gradient: Node | None = None) -> None:
+        """Add d(self)/d(leaf) to `.grad` of every leaf that this node was computed from.
+
+        Raises RuntimeError if nothing requires a gradient, if the graph was used before (its
+        memory is freed on the way), or if `self` is not a single number and no `gradient` is given.
+        """
+        if not self.requires_grad:
+            raise RuntimeError(
+                "element 0 of tensors does not require grad and does not have a grad_fn"
+            )
+        if gradient is None and self.data.size != 1:
+            raise RuntimeError("grad can be implicitly created only for scalar outputs")
+        start = np.ones_like(self.data) if gradient is None else gradient.data
+        pending: dict[int, tuple[Node, Array]] = {self._birth: (self, start)}
+        with np.errstate(all="ignore"):
+            for node in self._ancestors():
+                _, g = pending.pop(node._birth)
+                if node.is_leaf or node._retains:
+                    total = g if node.grad is None else node.grad.data + g
+                    node.grad = self.record(total.astype(node.data.dtype))
+                wide = g.astype(np.float32) if g.dtype == np.float16 else g
+                for parent, vjp in node._inputs:
+                    part = reduce_to(vjp(wide), parent.data.shape)
+                    if parent._birth in pending:
+                        part = pending[parent._birth][1] + part
+                    pending[parent._birth] = (parent, part.astype(parent.data.dtype, copy=False))
+                node._freed, node._inputs = bool(node._inputs), ()
+
+    def _ancestors(self) -> list[Node]:
+        """All nodes that lead here, youngest first."""
+        found: dict[int, Node] = {}
+        stack: list[Node] = [self]
+        while stack:
+            node = stack.pop()
+            if node._birth in found:
+                continue
+            if node._freed:
+                raise RuntimeError(
+                    "Trying to backward through the graph a second time: its saved values were "
+                    "freed by the first backward. Compute the loss again."
+                )
+            found[node._birth] = node
+            stack.extend(parent for parent, _ in node._inputs)
+        return [found[birth] for birth in sorted(found, reverse=True)]

@@ -1,0 +1,63 @@
+"""Build minimind_wiki/lite/kernel/_kernels_wasm.so from sgemm.c, to the same bytes every time.
+
+The compiler is the PyPI package `ziglang` at one exact version: clang and wasm-ld without
+emscripten. The result is committed, so a reader needs no compiler; tests/unit/test_lite_kernel.py
+builds it again where ziglang is installed and compares the bytes.
+
+Run: python web/python/build_kernel.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "minimind_wiki" / "lite" / "kernel" / "sgemm.c"
+LIBRARY = SOURCE.with_name("_kernels_wasm.so")
+ZIG = "0.17.0"
+
+
+def compile_kernel(target: Path) -> str:
+    """Compile and link the kernel into `target`; return its sha256."""
+    with tempfile.TemporaryDirectory() as folder:
+        # The compiler runs inside the folder on a bare file name, so that no path of this machine
+        # can get into the bytes.
+        (Path(folder) / "sgemm.c").write_bytes(SOURCE.read_bytes())
+        zig = [sys.executable, "-m", "ziglang"]
+        flags = ["-fPIC", "-O2", "-msimd128", "-ffreestanding", "-fno-builtin", "-Wall", "-Werror"]
+        steps = (
+            [*zig, "cc", "-target", "wasm32-emscripten", *flags, "-c", "sgemm.c", "-o", "sgemm.o"],
+            [
+                *[*zig, "wasm-ld", "--experimental-pic", "-shared", "--no-entry", "-Bsymbolic"],
+                *["--export=sgemm", "--strip-debug", "-o", "out.so", "sgemm.o"],
+            ],
+        )
+        for step in steps:
+            subprocess.run(step, cwd=folder, check=True)
+        built = (Path(folder) / "out.so").read_bytes()
+    target.write_bytes(built)
+    return hashlib.sha256(built).hexdigest()
+
+
+def main() -> int:
+    """Build the committed library."""
+    try:
+        from importlib.metadata import version
+
+        found = version("ziglang")
+    except ModuleNotFoundError:
+        found = "none"
+    if found != ZIG:
+        print(f"build_kernel: needs ziglang {ZIG} (found: {found}): pip install ziglang=={ZIG}")
+        return 1
+    digest = compile_kernel(LIBRARY)
+    print(f"{LIBRARY.relative_to(ROOT)}: {LIBRARY.stat().st_size} bytes, sha256 {digest}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
