@@ -1,0 +1,49 @@
+"""The macros of the pages: what `{{ … }}` may call. Functions only, never data, and all of them raise.
+
+A lookup in bare data can print a method of a dict and pass every check; a function cannot.
+Loaded by the macros plugin of MkDocs (`modules: [minimind_wiki.book.macros]`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minimind_wiki.book import chips, library, pages, sources
+
+MACROS: dict[str, Callable[..., str]] = {
+    "m": chips.m,
+    "setting": chips.setting,
+    "seconds": chips.seconds,
+    "verdict": chips.verdict,
+    "claims": chips.claims,
+    "given": chips.given,
+    "records_table": chips.records_table,
+    "code": sources.code,
+    "source": sources.source,
+    "symbol": sources.symbol,
+    "api": sources.api,
+    "ref": library.ref,
+    "cited": library.cited,
+    "bibliography": library.bibliography,
+    "term": library.term,
+    "glossary": library.glossary,
+    "path": library.path,
+    "module_status": library.module_status,
+    "module_link": library.module_link,
+}
+
+
+def define_env(env: Any) -> None:
+    """Register the macros; the folder of mkdocs.yml is the repository."""
+    config_file = env.conf.get("config_file_path")
+    if config_file:
+        pages.use_root(Path(config_file).resolve().parent)
+    for name, function in MACROS.items():
+        env.macro(function, name)
+
+
+def on_pre_page_macros(env: Any) -> None:
+    """Remember the page at work, for relative links and for the names in faults."""
+    pages.enter(env.page.file.src_uri, env.page.url, env.page.meta)
