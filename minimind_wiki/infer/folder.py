@@ -19,21 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
 
 from minimind_wiki import __version__
 from minimind_wiki.errors import MinimindError, WrongCall
-from minimind_wiki.infer.layouts import (
-    config_from_hub,
-    config_to_hub,
-    tensors_from_hub,
-    tensors_to_hub,
-)
+from minimind_wiki.infer.hub_config import config_from_hub, config_to_hub
+from minimind_wiki.infer.hub_tensors import tensors_from_hub, tensors_to_hub
+from minimind_wiki.infer.read import WEIGHTS, check_tensors, read_json, read_tensors
 from minimind_wiki.model import Transformer
-
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def save_model_folder(
@@ -41,8 +34,8 @@ def save_model_folder(
 ) -> Path:
     """Write the model to `path`, replacing a model folder that is there; return the path.
 
-    `tokenizer` needs a method save(folder). `run` is kept as run.json. Raises WrongCall if `path` is
-    a file or holds something that is not a model, MinimindError if it cannot be written.
+    `tokenizer` needs a method save(folder). `run` is kept as run.json. Raises WrongCall if `path`
+    is a file or holds something that is not a model, MinimindError if it cannot be written.
     """
     path = Path(path)
     if path.exists() and not (path.is_dir() and _replaceable(path)):
@@ -98,31 +91,26 @@ def load_model_folder(
 ) -> tuple[Transformer, Any]:
     """Read a folder of ours or of transformers; return (model, tokenizer or None).
 
-    The weights keep the file's number format unless `dtype` is given. Raises MinimindError, with the
-    file and what to do, if something is missing, damaged or of another shape than config.json says.
+    The weights keep the file's number format unless `dtype` is given. Raises MinimindError, with
+    the file and what to do, if something is missing, damaged or not of config.json's shape.
     """
     path = Path(path)
     if not path.is_dir():
         left = [p for p in (_beside(path, "old"), _beside(path, "new")) if p.is_dir()]
         hint = f"an interrupted save left {left[0]}; rename it" if left else "check the path"
         raise MinimindError(f"there is no model folder {path}; {hint}.")
-    hub = _read_json(path / "config.json")
+    hub = read_json(path / "config.json")
     try:
         config = config_from_hub(hub)
     except (KeyError, TypeError) as error:
         raise MinimindError(
             f"{path / 'config.json'} has no usable {error}; copy the folder again from its source."
         ) from error
-    state = tensors_from_hub(_read_weights(path), config)
-    with torch.device("meta"):
+    state = tensors_from_hub(read_tensors(path), config)
+    with torch.device(device):
         model = Transformer(config, seed=None)
-    _check_tensors(path, model.state_dict(), state)
-    model.to_empty(device=device)
-    model.lm_head.weight = (
-        model.model.embed_tokens.weight if config.tie_word_embeddings else model.lm_head.weight
-    )
-    found = next(iter(state.values())).dtype
-    model.to(dtype or found)
+    check_tensors(path, model.state_dict(), state)
+    model.to(dtype or state["model.norm.weight"].dtype)
     model.load_state_dict(state)
     model.eval()
     return model, _load_tokenizer(path)
@@ -134,67 +122,6 @@ def _load_tokenizer(path: Path) -> Any:
     from minimind_wiki.tokenizer import load_tokenizer
 
     return load_tokenizer(path)
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of model.safetensors, or of the shards that its index names."""
-    names = [WEIGHTS]
-    if not (path / WEIGHTS).exists() and (path / INDEX).exists():
-        named = set(_read_json(path / INDEX)["weight_map"].values())
-        names = sorted(Path(name).name for name in named)  # .name: never leave the folder
-    tensors: dict[str, Tensor] = {}
-    for name in names:
-        file = path / name
-        if not file.exists():
-            others = sorted(p.name for p in path.glob("*.bin"))
-            hint = (
-                f"{others[0]} is a pickle, which this package does not open; save the model as "
-                "safetensors"
-                if others
-                else "copy the folder again"
-            )
-            raise MinimindError(f"{file} is missing; {hint}.")
-        try:
-            tensors |= load_file(file)
-        except (SafetensorError, OSError) as error:
-            raise MinimindError(
-                f"{file} is damaged or cut short ({file.stat().st_size:,} bytes: {error}); "
-                "copy it again or save the model again."
-            ) from error
-    return tensors
-
-
-def _check_tensors(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
-    """Compare names and shapes; name the first that differ."""
-    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    if missing or extra:
-        parts = [
-            f"{what} {', '.join(names[:3])}" + (f" and {len(names) - 3} more" * (len(names) > 3))
-            for what, names in (("lacks", missing), ("has besides", extra))
-            if names
-        ]
-        raise MinimindError(
-            f"the weights in {path} do not belong to its config.json: the file {'; it '.join(parts)}."
-            " Use the config.json that was saved with these weights."
-        )
-    for name, tensor in wanted.items():
-        if found[name].shape != tensor.shape:
-            raise MinimindError(
-                f"{name} in {path} has shape {tuple(found[name].shape)}, but config.json asks for "
-                f"{tuple(tensor.shape)}; use the config.json that was saved with these weights."
-            )
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MinimindError(f"{file} is missing; a model folder needs it.") from None
-    except (ValueError, OSError) as error:
-        raise MinimindError(f"{file} is not readable as JSON ({error}); copy it again.") from error
-    if not isinstance(content, dict):
-        raise MinimindError(f"{file} holds no JSON object; copy it again.")
-    return content
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:

@@ -31,9 +31,9 @@ def stream(
 ) -> Iterator[Tensor]:
     """Yield the next token of every row, (B) int64, as soon as it is known.
 
-    A row that has produced one of `stop_ids` goes on with the model's pad token; when all rows have,
-    the stream ends. The context limit is an error before the first token, not a silent cut: prompt
-    and new tokens together must fit `max_position_embeddings` (WrongCall otherwise).
+    A row that has produced one of `stop_ids` goes on with the model's pad token; when all rows
+    have, the stream ends. The context limit is an error before the first token, not a silent cut:
+    prompt and new tokens together must fit `max_position_embeddings` (WrongCall otherwise).
     """
     _check_length(model, ids_BT, max_new_tokens)
     check_sampling(temperature, top_k, top_p)

@@ -1,17 +1,14 @@
-"""Between our configuration and tensor names and those of transformers.
+"""config.json: between our configuration and that of transformers.
 
-Llama, Qwen3 and Qwen3-MoE use our names as they are. GPT-2 keeps other names, stores its matrices
-transposed, and q, k and v as one. Where transformers has no such model (experts with a shared one)
-the folder says model_type "minimind_moe" and only we can read it.
+Llama, Qwen3 and Qwen3-MoE use our field names as they are; GPT-2 has its own. Where transformers
+has no such model (experts with a shared one) the file says model_type "minimind_moe", and only this
+package can read it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from minimind_wiki.errors import MinimindError, unknown
 from minimind_wiki.model import ModelConfig
@@ -30,17 +27,6 @@ _GPT2_FIELDS = {  # ours: transformers'
     "intermediate_size": "n_inner",
     "max_position_embeddings": "n_positions",
     "rms_norm_eps": "layer_norm_epsilon",
-}
-_GPT2_NAMES = {
-    "model.embed_tokens": "transformer.wte",
-    "model.embed_positions": "transformer.wpe",
-    "model.norm": "transformer.ln_f",
-    "model.layers": "transformer.h",
-    "input_layernorm": "ln_1",
-    "post_attention_layernorm": "ln_2",
-    "self_attn.o_proj": "attn.c_proj",
-    "mlp.up_proj": "mlp.c_fc",
-    "mlp.down_proj": "mlp.c_proj",
 }
 _NEUTRAL = {  # what we do not have, and the values that mean "not there"
     "attention_bias": (False, None),
@@ -108,6 +94,7 @@ def config_from_hub(hub: dict[str, Any]) -> ModelConfig:
     source["qk_norm"] = hub.get("qk_norm", layout in ("qwen3", "qwen3_moe"))
     if layout in ("qwen3_moe", "minimind_moe"):
         source["intermediate_size"] = hub["moe_intermediate_size"]
+        source.setdefault("num_experts", hub.get("num_local_experts"))  # transformers 5 renames it
     # transformers leaves out what equals its own defaults, which are not always ours
     source.setdefault("tie_word_embeddings", False)
     source.setdefault("rms_norm_eps", 1e-5 if layout == "gpt2" else 1e-6)
@@ -117,52 +104,3 @@ def config_from_hub(hub: dict[str, Any]) -> ModelConfig:
         source[name] = value if isinstance(value, int) and 0 <= value < hub["vocab_size"] else 0
     known = {field.name for field in dataclasses.fields(ModelConfig)}
     return ModelConfig(**{k: v for k, v in source.items() if k in known and v is not None})
-
-
-def tensors_to_hub(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """The tensors of model.safetensors. A tied head is left out: transformers ties it again."""
-    state = {k: v.detach() for k, v in state.items()}
-    if config.tie_word_embeddings:
-        state.pop("lm_head.weight", None)
-    if config.family != "gpt2":
-        return {k: v.contiguous() for k, v in state.items()}
-    hub: dict[str, Tensor] = {}
-    for layer in range(config.num_hidden_layers):
-        for kind in ("weight", "bias"):
-            parts = [state.pop(f"model.layers.{layer}.self_attn.{n}_proj.{kind}") for n in "qkv"]
-            joined = torch.cat(parts, dim=0)
-            hub[f"transformer.h.{layer}.attn.c_attn.{kind}"] = joined
-    for name, tensor in state.items():
-        for ours, theirs in _GPT2_NAMES.items():
-            name = name.replace(ours, theirs)
-        hub[name] = tensor
-    return {k: (v.T if _is_gpt2_matrix(k) else v).contiguous() for k, v in hub.items()}
-
-
-def tensors_from_hub(hub: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """The inverse of `tensors_to_hub`; tables that can be computed are dropped."""
-    hub = {k: v for k, v in hub.items() if not k.endswith((".inv_freq", ".attn.masked_bias"))}
-    if config.family == "gpt2":
-        state: dict[str, Tensor] = {}
-        for name, tensor in hub.items():
-            if name.endswith(".attn.bias"):  # GPT-2's stored causal mask
-                continue
-            if not name.startswith(("transformer.", "lm_head")):
-                name = "transformer." + name
-            tensor = tensor.T.contiguous() if _is_gpt2_matrix(name) else tensor
-            for ours, theirs in _GPT2_NAMES.items():
-                name = name.replace(theirs, ours)
-            if ".attn.c_attn." in name:
-                for part, letter in zip(tensor.chunk(3), "qkv", strict=True):
-                    state[name.replace("attn.c_attn", f"self_attn.{letter}_proj")] = part
-            else:
-                state[name] = tensor
-        hub = state
-    if config.tie_word_embeddings and "model.embed_tokens.weight" in hub:
-        hub["lm_head.weight"] = hub["model.embed_tokens.weight"]
-    return hub
-
-
-def _is_gpt2_matrix(name: str) -> bool:
-    """Whether GPT-2 stores this tensor as (in, out), the transpose of a Linear's (out, in)."""
-    return name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
