@@ -87,12 +87,16 @@ def write_model_files(
 
 
 def load_model_folder(
-    path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    with_tokenizer: bool = True,
 ) -> tuple[Transformer, Any]:
     """Read a folder of ours or of transformers; return (model, tokenizer or None).
 
     The weights keep the file's number format unless `dtype` is given. Raises MinimindError, with
     the file and what to do, if something is missing, damaged or not of config.json's shape.
+    `with_tokenizer=False` reads the model alone, for a folder whose tokenizer is not ours.
     """
     path = Path(path)
     if not path.is_dir():
@@ -113,7 +117,7 @@ def load_model_folder(
     model.to(dtype or state["model.norm.weight"].dtype)
     model.load_state_dict(state)
     model.eval()
-    return model, _load_tokenizer(path)
+    return model, _load_tokenizer(path) if with_tokenizer else None
 
 
 def _load_tokenizer(path: Path) -> Any:

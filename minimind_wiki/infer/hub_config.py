@@ -89,7 +89,8 @@ def config_from_hub(hub: dict[str, Any]) -> ModelConfig:
             f"config.json asks for rotary scaling {rope}, which this package does not build yet; "
             "remove it to use the model inside its original context."
         )
-    source["rope_theta"] = rope.get("rope_theta", hub.get("rope_theta", 10000.0))
+    if layout != "gpt2":
+        source["rope_theta"] = rope.get("rope_theta", hub.get("rope_theta", 10000.0))
     source["family"] = "gpt2" if layout == "gpt2" else "llama"
     source["qk_norm"] = hub.get("qk_norm", layout in ("qwen3", "qwen3_moe"))
     if layout in ("qwen3_moe", "minimind_moe"):
