@@ -1,0 +1,94 @@
+"""Token windows, in an order that is a pure function of (seed, step).
+
+An epoch is a permutation of all windows, shifted by a random offset below one window so that the
+cuts fall elsewhere each time; every token is predicted once an epoch. As nothing is remembered
+between steps, a resumed run reads exactly what the uninterrupted one would have read.
+Shapes: B windows in a batch, T tokens in a window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from minimind_wiki.data import Corpus
+from minimind_wiki.errors import MinimindError
+from minimind_wiki.tokenizer import ByteTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Training and held-out ids of one corpus, as 1-D arrays."""
+
+    train: np.ndarray
+    held_out: np.ndarray
+
+
+def tokenize(corpus: Corpus, tokenizer: ByteTokenizer) -> np.ndarray:
+    """All documents as one array of ids; where there are several, each ends with the eos id."""
+    parts: list[int] = []
+    for document in corpus.documents:
+        parts += tokenizer.encode(document)
+        if len(corpus.documents) > 1:
+            parts.append(tokenizer.eos_id)
+    return np.asarray(parts, dtype=np.uint16 if tokenizer.vocab_size < 1 << 16 else np.uint32)
+
+
+def split_ids(ids: np.ndarray, held_out: float, context_length: int, source: str) -> Split:
+    """The first part to train on and the last `held_out` share to measure on (nanoGPT's 90/10).
+
+    MinimindError when either part is shorter than one window and the token after it.
+    """
+    cut = int(len(ids) * (1 - held_out))
+    split = Split(ids[:cut], ids[cut:])
+    shortest = min(len(split.train), len(split.held_out))
+    if shortest < context_length + 1:
+        raise MinimindError(
+            f"{source} is too short: {len(ids):,} tokens, of which the held-out part has "
+            f"{len(split.held_out):,} and the training part {len(split.train):,}, but one context "
+            f"needs {context_length + 1:,}. Give more text or a smaller --context-length."
+        )
+    return split
+
+
+class Batches:
+    """Deterministic training batches over `ids`."""
+
+    def __init__(self, ids: np.ndarray, batch_size: int, context_length: int, seed: int) -> None:
+        self.ids, self.batch_size, self.length, self.seed = ids, batch_size, context_length, seed
+        self.windows = max(1, (len(ids) - context_length) // context_length)
+        self._epoch = -1
+        self._starts = np.empty(0, dtype=np.int64)
+
+    def _starts_of(self, epoch: int) -> np.ndarray:
+        if epoch != self._epoch:
+            rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
+            spare = len(self.ids) - 1 - self.windows * self.length
+            shift = int(rng.integers(0, min(spare, self.length) + 1))
+            self._starts = shift + self.length * rng.permutation(self.windows)
+            self._epoch = epoch
+        return self._starts
+
+    def starts(self, step: int) -> np.ndarray:
+        """Start positions of the windows of `step`, (B,)."""
+        numbers = range(step * self.batch_size, (step + 1) * self.batch_size)
+        return np.array([self._starts_of(n // self.windows)[n % self.windows] for n in numbers])
+
+    def at(self, step: int) -> torch.Tensor:
+        """The windows of `step` with the token after each: ids (B, T+1), int64, on the CPU."""
+        return gather(self.ids, self.starts(step), self.length)
+
+
+def gather(ids: np.ndarray, starts: np.ndarray, length: int) -> torch.Tensor:
+    """Windows of `length` tokens and their successor: (len(starts), length+1), int64."""
+    return torch.from_numpy(ids[starts[:, None] + np.arange(length + 1)].astype(np.int64))
+
+
+def measured_starts(count: int, context_length: int, most: int) -> np.ndarray:
+    """Where the held-out windows begin: consecutive and disjoint, at most `most` evenly spaced."""
+    starts = np.arange((count - 1) // context_length) * context_length
+    if len(starts) > most:
+        starts = starts[np.linspace(0, len(starts) - 1, most).round().astype(np.int64)]
+    return starts

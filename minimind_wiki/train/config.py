@@ -1,0 +1,149 @@
+"""Everything that decides a training run, as one frozen dataclass.
+
+The command line and the YAML file are both made from these fields (and from the model's), so a
+field exists once: here, with its meaning beside it. A value of 0 in an interval means "chosen from
+the number of steps", by the properties `warmup`, `eval_interval` and `save_interval`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from minimind_wiki.errors import WrongCall, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """How a model is trained. Defaults are for `tiny` on two CPU cores; see `RECIPES`."""
+
+    preset: str = "tiny"
+    """Which model: a name of PRESETS."""
+    data: str = ""
+    """Registry name, 'embedded', or a .txt/.jsonl file, also .gz."""
+    seed: int = 0
+    """Decides the initial weights, the order of the data and the samples."""
+    steps: int = 1200
+    """Optimizer steps."""
+    batch_size: int = 32
+    """Windows in one optimizer step."""
+    micro_batch_size: int = 0
+    """Windows in one forward pass (0: all of the batch)."""
+    context_length: int = 256
+    """Tokens in one window."""
+    learning_rate: float = 3e-3
+    """Peak learning rate, reached after the warm-up."""
+    min_learning_rate: float = 0.0
+    """Learning rate at the last step (end of the cosine)."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up (0: a twentieth of steps)."""
+    weight_decay: float = 0.1
+    """AdamW's decay on matrices; norms and embeddings have none."""
+    beta1: float = 0.9
+    """AdamW's memory of the gradient."""
+    beta2: float = 0.99
+    """AdamW's memory of the squared gradient."""
+    gradient_clip: float = 1.0
+    """Largest gradient norm (0: no clipping)."""
+    held_out: float = 0.1
+    """Share at the corpus's end that is never trained on."""
+    eval_every: int = 0
+    """Steps between measurements of held-out loss (0: a tenth of steps)."""
+    eval_windows: int = 1024
+    """Most held-out windows that are measured, evenly spaced."""
+    save_every: int = 0
+    """Steps between checkpoints (0: at each measurement)."""
+    sample_tokens: int = 120
+    """Length of the sample after each measurement (0: none)."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    dtype: str = "auto"
+    """auto, float32 or bfloat16 (autocast; weights stay float32)."""
+    threads: int = 0
+    """CPU threads (0: torch's own choice)."""
+    compile: bool = False
+    """torch.compile: faster steps after a minute of compiling."""
+
+    def validate(self) -> None:
+        """Raise WrongCall naming the first field that cannot work, and what would."""
+        for name in ("steps", "batch_size", "context_length", "eval_windows"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("micro_batch_size", "warmup_steps", "eval_every", "save_every", "threads",
+                     "sample_tokens", "seed", "weight_decay", "gradient_clip",
+                     "min_learning_rate"):  # fmt: skip
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            finite = not isinstance(value, float) or math.isfinite(value)
+            _require(finite, item.name, value, "a finite number")
+        for name in ("beta1", "beta2"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        _require(0 < self.held_out < 1, "held_out", self.held_out, "between 0 and 1")
+        _require(self.warmup_steps <= self.steps, "warmup_steps", self.warmup_steps,
+                 f"at most steps ({self.steps})")  # fmt: skip
+        micro = self.micro_batch_size or self.batch_size
+        _require(self.batch_size % micro == 0, "micro_batch_size", micro,
+                 f"a divisor of batch_size ({self.batch_size})")  # fmt: skip
+        for name, known in (("device", ("auto", "cpu", "cuda", "mps")),
+                            ("dtype", ("auto", "float32", "bfloat16"))):  # fmt: skip
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
+
+    @property
+    def warmup(self) -> int:
+        """Steps of warm-up, resolved."""
+        return self.warmup_steps or max(1, self.steps // 20)
+
+    @property
+    def eval_interval(self) -> int:
+        """Steps between measurements, resolved."""
+        return self.eval_every or max(1, self.steps // 10)
+
+    @property
+    def save_interval(self) -> int:
+        """Steps between checkpoints, resolved."""
+        return self.save_every or self.eval_interval
+
+    @property
+    def log_interval(self) -> int:
+        """Steps that one point of the training curve averages; a curve has at most 500 points."""
+        return max(1, -(-self.steps // 500))
+
+
+# What differs from the defaults for each preset. The CPU ones are measured on two cores; those of
+# a GPU are starting points, not results.
+RECIPES: dict[str, dict[str, Any]] = {
+    "nano": {"steps": 400, "batch_size": 16, "context_length": 64, "learning_rate": 5e-3},
+    "tiny": {},
+    "mini": {"learning_rate": 2e-3},
+    "26m": {"steps": 3000, "context_length": 512, "learning_rate": 1e-3},
+    "64m": {"steps": 5000, "context_length": 512, "learning_rate": 6e-4},
+    "104m": {"steps": 5000, "context_length": 512, "learning_rate": 6e-4},
+    "gpt2-124m": {"steps": 5000, "context_length": 512, "learning_rate": 6e-4},
+}
+
+
+def _require(good: bool, name: str, value: object, needed: str) -> None:
+    if not good:
+        raise WrongCall(f"{name} is {value}, but it must be {needed}.")
+
+
+def build(given: dict[str, Any], model_fields: Iterable[str]) -> tuple[TrainConfig, dict[str, Any]]:
+    """Split the given settings into a valid TrainConfig and the model's overrides.
+
+    Defaults come first, then the preset's recipe, then what was given. A name that is a field of
+    neither raises with the nearest names.
+    """
+    own = {item.name for item in dataclasses.fields(TrainConfig)}
+    known = own | set(model_fields)
+    for name in given:
+        if name not in known:
+            raise unknown("field", name, known)
+    recipe = RECIPES.get(str(given.get("preset", TrainConfig().preset)), {})
+    config = TrainConfig(**{**recipe, **{k: v for k, v in given.items() if k in own}})
+    config.validate()
+    return config, {name: value for name, value in given.items() if name not in own}

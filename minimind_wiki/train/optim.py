@@ -1,0 +1,66 @@
+"""AdamW (Loshchilov & Hutter 2019) with weight decay on matrices only.
+
+Decay pulls a weight towards zero. For a matrix that limits how strongly it mixes; for a norm's
+gain it would switch the layer off, and an embedding row that is rarely seen would only ever shrink.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
+    """Names of the parameters with and without decay; a tied weight is counted once.
+
+    No decay: every vector (norm gains, biases) and every embedding, also where the embedding is at
+    the same time the output head.
+    """
+    embeddings = {
+        id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)
+    }
+    decayed: list[str] = []
+    plain: list[str] = []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        skip = parameter.dim() < 2 or id(parameter) in embeddings
+        (plain if skip else decayed).append(name)
+    return decayed, plain
+
+
+def make_adamw(
+    model: nn.Module, weight_decay: float, betas: tuple[float, float]
+) -> torch.optim.AdamW:
+    """AdamW over both groups. The learning rate is set by the loop before each step."""
+    named = dict(model.named_parameters())
+    decayed, plain = decay_groups(model)
+    groups = [
+        {"params": [named[name] for name in decayed], "weight_decay": weight_decay},
+        {"params": [named[name] for name in plain], "weight_decay": 0.0},
+    ]
+    fused = next(model.parameters()).device.type in ("cuda", "cpu")
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=betas, fused=fused)
+
+
+def optimizer_tensors(
+    model: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, torch.Tensor]:
+    """The optimizer's state as flat named tensors, `<parameter>|<key>`, ready for safetensors."""
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu().clone()
+    return tensors
+
+
+def load_optimizer_tensors(
+    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
+) -> None:
+    """Put back what `optimizer_tensors` took. KeyError when a tensor is of no parameter here."""
+    named = dict(model.named_parameters())
+    for full, value in tensors.items():
+        name, key = full.rsplit("|", 1)
+        parameter = named[name]
+        # the step counter lives where the fused kernel wants it: with the parameter
+        optimizer.state[parameter][key] = value.to(parameter.device, copy=True)

@@ -1,0 +1,163 @@
+"""Pretraining: a decoder learns to predict the next token of a corpus, from random weights.
+
+`pretrain` joins the rooms: corpus, tokenizer, model, loop, checkpoints. With `out` it leaves a
+model folder whose `run.json` holds everything needed to repeat the run; without, it only measures,
+which is what experiments use.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from minimind_wiki import __version__
+from minimind_wiki.data import Corpus, load_corpus
+from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.infer import load_model_folder
+from minimind_wiki.model import Transformer, preset
+from minimind_wiki.tokenizer import ByteTokenizer
+from minimind_wiki.train.batches import measured_starts, split_ids, tokenize
+from minimind_wiki.train.bigram import bigram_loss
+from minimind_wiki.train.checkpoint import load_training_state, read_state, save_checkpoint
+from minimind_wiki.train.config import TrainConfig
+from minimind_wiki.train.device import choose
+from minimind_wiki.train.folder import newest, publish, refuse_used
+from minimind_wiki.train.interrupt import until_signal
+from minimind_wiki.train.loop import Loop, State
+from minimind_wiki.train.optim import make_adamw
+from minimind_wiki.train.report import Quiet, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run gave. `finished` is False when a signal ended it early."""
+
+    state: State
+    model: Transformer
+    bigram: float  # held-out nats per token of the bigram model
+    finished: bool
+    run: dict[str, Any]
+
+
+def pretrain(
+    config: TrainConfig,
+    model_fields: dict[str, Any] | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    report: Report | None = None,
+    corpus: Corpus | None = None,
+) -> Outcome:
+    """Train the preset with the given model fields, or go on with the run in `out`.
+
+    With `resume`, `config` and `model_fields` must be the run's own (see `saved_run`); they are not
+    read from `out` here. Errors: WrongCall for settings that cannot work, MinimindError for data,
+    disk and device faults and for a run folder in use, `NonFinite` when the loss blows up.
+    """
+    report = report or Quiet()
+    config.validate()
+    tokenizer = ByteTokenizer()
+    shape = preset(config.preset, **{
+        "vocab_size": tokenizer.vocab_size, "pad_token_id": tokenizer.pad_id,
+        "bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id,
+    } | (model_fields or {}))  # fmt: skip
+    if config.context_length > shape.max_position_embeddings:
+        raise WrongCall(
+            f"context_length is {config.context_length}, but {config.preset} accepts at most "
+            f"{shape.max_position_embeddings} (max_position_embeddings); change one of them."
+        )
+    if out and not resume:
+        refuse_used(out)
+    place = choose(config.device, config.dtype)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    corpus = corpus or load_corpus(config.data)
+    report.line(corpus.describe())
+    split = split_ids(
+        tokenize(corpus, tokenizer), config.held_out, config.context_length, corpus.name
+    )
+    report.line(place.describe())
+    model = Transformer(shape, seed=config.seed).to(place.device)
+    torch.manual_seed(config.seed)
+    state, last = State(), ""
+    about = {
+        "settings": dataclasses.asdict(config),
+        "model": dict(model_fields or {}),
+        "data": {"name": corpus.name, "source": corpus.source, "bytes": corpus.bytes,
+                 "sha256": corpus.sha256},
+    }  # fmt: skip
+    optimizer = make_adamw(model, config.weight_decay, (config.beta1, config.beta2))
+    if out and resume:
+        folder = newest(out)
+        state, saved = read_state(folder)
+        if saved["data"]["sha256"] != corpus.sha256:
+            raise MinimindError(
+                f"the run in {out} read {saved['data']['name']} ({saved['data']['bytes']:,} "
+                f"bytes), but {corpus.name} now has other text ({corpus.bytes:,} bytes). Give the "
+                "same data."
+            )
+        model.load_state_dict(load_model_folder(folder, place.device)[0].state_dict())
+        load_training_state(folder, model, optimizer)
+        last = str(folder)
+        report.line(f"Resuming from {folder}, step {state.step:,} of {config.steps:,}.")
+    starts = measured_starts(len(split.held_out), config.context_length, config.eval_windows)
+    report.line(
+        f"Model: {config.preset} ({shape.layout}), {model.num_parameters():,} parameters. "
+        f"Held out: the last {config.held_out:.0%}, measured in {len(starts):,} windows of "
+        f"{config.context_length} tokens."
+    )
+    bigram = bigram_loss(
+        split.train, split.held_out, starts, config.context_length, tokenizer.vocab_size
+    )
+    report.line(
+        f"The bar: a bigram model has {bigram:.3f} nats/token ({bigram / math.log(2):.3f} bits), "
+        f"chance {math.log(tokenizer.vocab_size):.3f}."
+    )
+
+    def save() -> str:
+        if out is None:
+            return ""
+        return str(save_checkpoint(out, model, optimizer, tokenizer, state, about))
+
+    with until_signal(report) as stopping:
+        loop = Loop(config, model, optimizer, tokenizer, split, place, state, report, save,
+                    stopping, last, state.step if resume else -1)  # fmt: skip
+        finished = loop.run()
+    run = about | describe(state, bigram, model, place.describe(), len(starts), finished)
+    if finished and state.best_loss is not None:
+        report.line(loop.summary())
+        report.line(
+            f"Held-out loss {state.best_loss:.4f} nats/token at step {state.best_step:,}, "
+            f"{abs(bigram - state.best_loss):.3f} "
+            f"{'below' if state.best_loss < bigram else 'ABOVE'} the bigram model."
+        )
+    if out and finished:
+        model = publish(out, model, tokenizer, state, run, place.device)
+    return Outcome(state, model, bigram, finished, run)
+
+
+def describe(
+    state: State, bigram: float, model: Transformer, device: str, windows: int, finished: bool
+) -> dict[str, Any]:
+    """The measured half of run.json; the other half is the settings."""
+    return {
+        "status": "finished" if finished else f"unfinished, at step {state.step}",
+        "parameters": model.num_parameters(),
+        "curve": {"train": state.train, "held_out": state.held_out},
+        "held_out": {"loss": state.best_loss, "bits_per_byte": state.best_bits,
+                     "step": state.best_step, "last_loss": state.held_out["loss"][-1],
+                     "windows": windows},
+        "bigram_loss": bigram,
+        "samples": state.samples,
+        "seconds": round(state.seconds, 1),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__,
+                     "numpy": np.__version__, "minimind_wiki": __version__},
+    }  # fmt: skip

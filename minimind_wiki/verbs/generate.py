@@ -1,0 +1,76 @@
+"""`minimind generate`: continue a prompt with a trained model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from minimind_wiki.errors import MinimindError, WrongCall
+
+HELP = "Continue a prompt with a trained model; temperature 0 always takes the likeliest token."
+EXAMPLE = "minimind generate runs/shakespeare --prompt 'ROMEO:' --max-tokens 200 --temperature 0.8"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The model, the prompt and how to draw."""
+    parser.add_argument("model", type=Path, help="a model folder, or the folder of a run")
+    parser.add_argument("--prompt", required=True, metavar="T", help="the text to continue")
+    parser.add_argument("--max-tokens", type=int, default=200, metavar="N",
+                        help="most tokens to add (default: 200)")  # fmt: skip
+    parser.add_argument("--temperature", type=float, default=0.8, metavar="X",
+                        help="0 takes the best token, 1 samples (default: 0.8)")  # fmt: skip
+    parser.add_argument("--top-k", type=int, metavar="N", help="draw from the N likeliest only")
+    parser.add_argument("--top-p", type=float, metavar="X",
+                        help="draw from the likeliest that hold this probability")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="decides the draws (default: 0)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the prompt and, as they are drawn, the tokens that follow."""
+    import torch
+
+    from minimind_wiki.infer import load_model_folder, stream
+    from minimind_wiki.train.device import choose
+    from minimind_wiki.train.report import printable
+
+    if not args.prompt:
+        raise WrongCall("--prompt is empty; give at least one character.")
+    device = choose(args.device).device
+    model, tokenizer = load_model_folder(find_model(args.model), device)
+    if tokenizer is None:
+        raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a prompt.")
+    try:
+        prompt = tokenizer.encode(args.prompt)
+    except UnicodeEncodeError as error:
+        raise WrongCall(f"--prompt is not UTF-8 text ({error.reason}).") from error
+    clean = printable if sys.stdout.isatty() else str
+    generator = torch.Generator(device=device).manual_seed(args.seed)
+    tokens = stream(model, torch.tensor([prompt]), args.max_tokens, args.temperature,
+                    args.top_k, args.top_p, generator, (tokenizer.eos_id,))  # fmt: skip
+    ids: list[int] = []
+    shown = 0
+    for token_B in tokens:
+        if not ids:
+            print(clean(args.prompt), end="", flush=True)
+        ids.append(int(token_B[0]))
+        text = tokenizer.decode(ids)
+        whole = len(text.rstrip("\N{REPLACEMENT CHARACTER}"))  # a character may be half drawn
+        print(clean(text[shown:whole]), end="", flush=True)
+        shown = max(shown, whole)
+    print(clean(tokenizer.decode(ids)[shown:]))
+    return 0
+
+
+def find_model(folder: Path) -> Path:
+    """`folder` if it is a model; the newest checkpoint if it is a run that has not finished."""
+    from minimind_wiki.train.checkpoint import list_checkpoints
+
+    if folder.is_dir() and not (folder / "config.json").exists():
+        found = list_checkpoints(folder)
+        if found:
+            step, checkpoint = found[-1]
+            print(f"The run in {folder} is not finished; using step {step:,}.", file=sys.stderr)
+            return checkpoint
+    return folder

@@ -1,0 +1,105 @@
+"""`minimind pretrain`: train a decoder from scratch on text."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+from minimind_wiki.data import Corpus, load_corpus
+from minimind_wiki.errors import WrongCall
+from minimind_wiki.model import ModelConfig, preset
+from minimind_wiki.train.config import TrainConfig, build
+from minimind_wiki.train.flags import add_flags, convert, field_types, read_yaml, suggest_flags
+from minimind_wiki.train.folder import saved_run
+from minimind_wiki.train.report import make_report
+
+HELP = "Train a decoder from scratch on text: a progress bar, held-out loss, a model folder."
+EXAMPLE = "minimind pretrain --preset tiny --data tinyshakespeare --out runs/shakespeare"
+
+# The tokenizer decides these, not the caller.
+FIXED = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")
+TYPES = {
+    **{name: kind for name, kind in field_types(ModelConfig).items() if name not in FIXED},
+    **field_types(TrainConfig),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The run's own flags, and one for each field of the run and of the model."""
+    parser.add_argument("--out", type=Path, metavar="DIR",
+                        help="folder of the run (default: runs/PRESET-DATA)")  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--config", type=Path, metavar="F.yaml",
+                        help="fields as 'name: value' lines; flags win over them")  # fmt: skip
+    add_flags(parser, TrainConfig, "how it is trained", ())
+    add_flags(parser, ModelConfig, "fields of the model, over the preset's", FIXED)
+    suggest_flags(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; 0 when the last step was reached, 1 when a signal ended the run before."""
+    from minimind_wiki.train.pretrain import pretrain
+
+    given = read_yaml(args.config, TYPES) if args.config else {}
+    for name, value in vars(args).items():
+        if name in TYPES:
+            given[name] = convert(name, value, TYPES)
+    config, fields = build(given, TYPES)
+    preset(config.preset, **fields)  # a wrong shape is told before data is fetched
+    report = make_report()
+    corpus = None
+    if args.out is None or not args.resume:
+        corpus = load_corpus(config.data, fetch_progress(config.data))
+    out = args.out or Path("runs") / f"{config.preset}-{_slug(corpus)}"
+    if args.resume:
+        config, fields = _resumed(out, given)
+        corpus = load_corpus(config.data)
+    report.line(f"Run: {out}")
+    outcome = pretrain(config, fields, out, args.resume, report, corpus)
+    again = f"minimind pretrain --out {out} --resume"
+    if not outcome.finished:
+        report.line(f"Stopped at step {outcome.state.step:,} of {config.steps:,}; the checkpoint "
+                    f"is whole. Go on with: {again}")  # fmt: skip
+        return 1
+    report.line(f"Model: {out}. Try: minimind generate {out} --prompt 'The '")
+    return 0
+
+
+def _resumed(out: Path, given: dict[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
+    """The run's own settings. Only `data` may be given anew (its text is compared by hash)."""
+    config, fields = saved_run(out)
+    own = {**dataclasses.asdict(preset(config.preset, **fields)), **dataclasses.asdict(config)}
+    for name, value in given.items():
+        if name != "data" and own[name] != value:
+            raise WrongCall(
+                f"{name} is {own[name]} in the run in {out}, not {value}; a resumed run keeps its "
+                "settings. Leave the flag out, or start a new run in another --out."
+            )
+    return dataclasses.replace(config, data=given.get("data", config.data)), fields
+
+
+def _slug(corpus: Corpus | None) -> str:
+    name = Path(corpus.source).name.split(".")[0] if corpus else ""
+    return re.sub(r"[^\w-]+", "-", name) or "text"
+
+
+def fetch_progress(name: str) -> Any:
+    """A function (done, total) that draws a download bar on standard error."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    bar: dict[str, Any] = {}
+
+    def advance(done: int, total: int) -> None:
+        if not bar:
+            bar["progress"] = Progress(console=Console(stderr=True), transient=True)
+            bar["task"] = bar["progress"].add_task(f"fetching {name}", total=total)
+            bar["progress"].start()
+        bar["progress"].update(bar["task"], completed=done)
+        if done >= total:
+            bar["progress"].stop()
+
+    return advance
