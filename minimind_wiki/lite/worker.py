@@ -1,0 +1,119 @@
+"""Runs the reader's own code: a lab, or an exercise and its check. The page's worker calls this.
+
+Answers are JSON, so that nothing but text crosses from Python to the page. What the code prints goes
+to `sys.stdout`, which the page shows as it comes. A loop that never ends is stopped from outside:
+the page terminates the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import linecache
+import sys
+import traceback
+import types
+from typing import Any
+
+from minimind_wiki.lite.checks import READER, Check
+
+
+def namespace(code: str, name: str = READER, **given: Any) -> dict[str, Any]:
+    """Execute `code` as a new module and return what it defined. Raises whatever the code raises."""
+    module = types.ModuleType("reader")
+    module.__dict__.update(given)
+    # Two things look a module up by name: dataclasses (in sys.modules) and tracebacks, which take
+    # the source lines from linecache.
+    sys.modules["reader"] = module
+    linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+    # exec is right here: running code that the reader typed, in their own browser or on their own
+    # machine, is the whole purpose. Nothing from elsewhere ever comes this way.
+    exec(compile(code, name, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+    return module.__dict__
+
+
+def describe(error: BaseException) -> dict[str, str]:
+    """Message and traceback of an error, the traceback from the reader's first line on."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [i for i, frame in enumerate(frames) if frame.filename == READER]
+    # Below the reader's last line stand only the library's insides, which explain nothing to them.
+    kept = frames[own[0] : own[-1] + 1] if own else []
+    lines = ["Traceback (most recent call last):\n", *traceback.format_list(kept)] if kept else []
+    last = traceback.format_exception_only(type(error), error)
+    message = last[-1].strip()
+    if isinstance(error, SyntaxError) and error.filename == READER:
+        message = f"{type(error).__name__} in line {error.lineno}: {error.msg}"
+    return {"message": message, "traceback": "".join([*lines, *last])}
+
+
+def _lab(code: str, knobs: dict[str, Any]) -> dict[str, Any]:
+    run = namespace(code).get("run")
+    if not callable(run):
+        raise NameError("a lab needs a function named run, and this code defines none")
+    answer = run(**knobs)
+    parts = dict(answer) if isinstance(answer, dict) else {"figure": answer}
+    figure = parts.get("figure")
+    if figure is not None and not hasattr(figure, "to_plotly"):
+        kind = type(figure).__name__
+        raise TypeError(f"run must return a Figure, or a dict with figure and text, not a {kind}")
+    return {
+        "figure": None if figure is None else figure.to_plotly(),
+        "table": parts.get("table"),
+        "text": str(parts.get("text", "")),
+    }
+
+
+def run_lab(code: str, knobs_json: str) -> str:
+    """Run a lab's `run(**knobs)`.
+
+    Returns JSON: `{"figure", "table", "text"}` (the figure as Plotly JSON), or
+    `{"error": {"message", "traceback"}}`.
+    """
+    return _answer(lambda: _lab(code, json.loads(knobs_json)))
+
+
+def run_check(code: str, check_code: str) -> str:
+    """Run an exercise's check on the reader's code.
+
+    Returns JSON: `{"results": [{"name", "passed", "message"}]}`, or `{"error": …}` if the code does
+    not even run.
+    """
+
+    def work() -> dict[str, Any]:
+        results = check(code, check_code)
+        return {"results": [dataclasses.asdict(result) for result in results]}
+
+    return _answer(work)
+
+
+def check(code: str, check_code: str, library: str = "minimind_wiki.lite") -> list[Check]:
+    """The checks of `check_code` on `code`; `torch` is at hand in both even without an import."""
+    torch = __import__(library, fromlist=["nn"])
+    found = namespace(code, torch=torch)
+    return list(namespace(check_code, "<check>", torch=torch)["check"](found))
+
+
+def _answer(work: Any) -> str:
+    try:
+        return json.dumps(work(), allow_nan=False)
+    # The reader's code may raise anything, also SystemExit; all of it is shown, none may kill Python.
+    except BaseException as error:  # noqa: BLE001
+        return json.dumps({"error": describe(error)})
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+
+
+def offer_as_torch() -> None:
+    """Let `import torch` find lite where PyTorch cannot be installed: in the page."""
+    import minimind_wiki.lite as lite
+
+    for name, module in list(sys.modules.items()):
+        if name == "minimind_wiki.lite" or name.startswith("minimind_wiki.lite.nn"):
+            sys.modules[name.replace("minimind_wiki.lite", "torch")] = module
+    assert sys.modules["torch"] is lite
+
+
+if sys.platform == "emscripten":
+    offer_as_torch()
