@@ -1,0 +1,83 @@
+/** A few lines that keep the rest free of createElement noise. */
+
+type Child = Node | string | null | undefined | false;
+type Props = Record<string, unknown>;
+
+/**
+ * Make an element. Props that start with "on" are listeners, `class` and `data-*`/`aria-*` are
+ * attributes, the rest are properties. Strings become text nodes: never markup.
+ */
+export function h<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  props: Props = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  for (const [key, value] of Object.entries(props)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key.startsWith("on") && typeof value === "function") {
+      element.addEventListener(key.slice(2), value as EventListener);
+    } else if (key === "class" || key === "for" || key === "role" || key.includes("-")) {
+      element.setAttribute(key, value === true ? "" : String(value));
+    } else {
+      (element as unknown as Props)[key] = value;
+    }
+  }
+  element.append(...children.filter((c): c is Node | string => Boolean(c)));
+  return element;
+}
+
+/**
+ * Put `html` (a field named *_html: written by our own build from our own Markdown) into `element`,
+ * or `text` as plain text when there is no such field.
+ */
+export function fill<E extends Element>(element: E, html: unknown, text: unknown): E {
+  if (typeof html === "string") element.innerHTML = html;
+  else element.textContent = text === undefined || text === null ? "" : String(text);
+  return element;
+}
+
+/** The JSON of the `<script type="application/json">` that is a child of `root`, or null. */
+export function spec<T>(root: ParentNode, selector = 'script[type="application/json"]'): T | null {
+  const script = root.querySelector(selector);
+  if (!script?.textContent) return null;
+  try {
+    return JSON.parse(script.textContent) as T;
+  } catch {
+    return null;
+  }
+}
+
+let serial = 0;
+/** An id that no other element of this visit has. */
+export function uid(prefix: string): string {
+  serial += 1;
+  return `${prefix}-${serial}`;
+}
+
+/** A line that screen readers speak when it changes. */
+export function statusLine(className = "mm-status"): HTMLParagraphElement {
+  return h("p", { class: className, role: "status", "aria-live": "polite" });
+}
+
+/** Call `run` once, `wait` ms after the last call. */
+export function debounce(run: () => void, wait: number): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(run, wait);
+  };
+}
+
+/** The module this page belongs to, from the head; "site" for pages of no module. */
+export function pageModule(): string {
+  const meta = document.querySelector<HTMLMetaElement>('meta[name="mm-module"]');
+  return meta?.content || "site";
+}
+
+/** True once per element: upgrades must not run twice on the same node. */
+export function claim(element: HTMLElement): boolean {
+  if (element.dataset.mmReady) return false;
+  element.dataset.mmReady = "1";
+  return true;
+}

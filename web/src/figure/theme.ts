@@ -1,0 +1,136 @@
+/**
+ * From a figure's meaning to its colours. A trace says its role (`meta.role`); the page's CSS says
+ * what colour that role has in the palette of the moment. Pure: the palette is passed in.
+ */
+
+export type Json = Record<string, unknown>;
+export interface Spec { data: Json[]; layout: Json }
+export interface Palette {
+  role(name: string): string;
+  ink: string; muted: string; grid: string; card: string; font: string;
+}
+
+/** "#rrggbb" or "rgb(…)" with the given opacity. */
+export function fade(color: string, alpha: number): string {
+  const hex = /^#([0-9a-f]{6})$/i.exec(color.trim());
+  if (hex?.[1]) {
+    const n = Number.parseInt(hex[1], 16);
+    return `rgba(${n >> 16}, ${(n >> 8) & 255}, ${n & 255}, ${alpha})`;
+  }
+  const rgb = /^rgba?\(([^)]+)\)$/.exec(color.trim());
+  if (rgb?.[1]) return `rgba(${rgb[1].split(/[,\s/]+/).slice(0, 3).join(", ")}, ${alpha})`;
+  return color;
+}
+
+const dict = (x: unknown): Json => (typeof x === "object" && x !== null ? (x as Json) : {});
+
+function trace(source: Json, palette: Palette): Json {
+  const meta = dict(source.meta);
+  const role = typeof meta.role === "string" ? meta.role : "a";
+  const color = palette.role(role);
+  const out: Json = { ...source };
+  if (meta.kind === "band" || source.fill) {
+    out.fillcolor = fade(color, 0.16);
+    out.line = { ...dict(source.line), color: "rgba(0,0,0,0)", width: 0 };
+    return out;
+  }
+  if (source.type === "bar") {
+    out.marker = { ...dict(source.marker), color: fade(color, 0.85), line: { width: 0 } };
+    if (source.error_y) out.error_y = { ...dict(source.error_y), color: palette.ink, thickness: 1.2, width: 4 };
+    return out;
+  }
+  if (source.type === "heatmap" && !source.colorscale) {
+    out.colorscale = [[0, palette.card], [1, color]];
+    return out;
+  }
+  out.line = { ...dict(source.line), color };
+  if (source.marker || String(source.mode ?? "").includes("markers")) {
+    out.marker = { ...dict(source.marker), color };
+  }
+  return out;
+}
+
+/** How many legend rows this width needs, by the length of the names. */
+export function legendRows(data: Json[], width: number): number {
+  const names = data.filter((t) => t.showlegend !== false && t.name).map((t) => String(t.name));
+  const room = Math.max(width - 80, 120);
+  let rows = names.length ? 1 : 0;
+  let used = 0;
+  for (const name of names) {
+    const need = 52 + name.length * 6.6;
+    if (used > 0 && used + need > room) {
+      rows += 1;
+      used = 0;
+    }
+    used += need;
+  }
+  return rows;
+}
+
+/** The figure as Plotly draws it in this palette and at this size. */
+export function paint(spec: Spec, palette: Palette, size: { width: number; height: number }): Spec {
+  const narrow = size.width < 520;
+  const font = { family: palette.font, size: narrow ? 11.5 : 13, color: palette.ink };
+  const layout: Json = { ...spec.layout };
+  const rows = legendRows(spec.data, size.width);
+  const margin = dict(layout.margin);
+  Object.assign(layout, {
+    font,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    autosize: true,
+    height: size.height,
+    hovermode: layout.hovermode ?? "closest",
+    hoverlabel: { bgcolor: palette.card, bordercolor: palette.grid, font: { ...font, size: 13 } },
+    margin: { ...margin, l: narrow ? 46 : 60, r: narrow ? 8 : 16, t: 14 + rows * 20, b: 44 },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: palette.muted, activecolor: palette.ink },
+    dragmode: false,
+  });
+  delete layout.width;
+  layout.legend = {
+    orientation: "h", x: 0, y: 1, xanchor: "left", yanchor: "bottom", xref: "paper",
+    ...dict(layout.legend), font: { ...font, size: narrow ? 11 : 12.5 }, bgcolor: "rgba(0,0,0,0)",
+    itemclick: "toggle", itemdoubleclick: "toggleothers",
+  };
+  for (const [key, value] of Object.entries(layout)) {
+    if (!/^[xy]axis\d*$/.test(key)) continue;
+    const axis = dict(value);
+    const title = typeof axis.title === "string" ? { text: axis.title } : dict(axis.title);
+    layout[key] = {
+      automargin: true,
+      ...axis,
+      title: { standoff: narrow ? 6 : 10, ...title, font: { ...font, color: palette.muted } },
+      gridcolor: key.startsWith("y") ? palette.grid : "rgba(0,0,0,0)",
+      linecolor: palette.grid,
+      showline: key.startsWith("x"),
+      tickcolor: palette.grid,
+      tickfont: { ...font, size: narrow ? 11 : 12, color: palette.muted },
+      ...(narrow && !axis.tickvals ? { nticks: 6 } : {}),
+    };
+  }
+  if (Array.isArray(layout.annotations)) {
+    layout.annotations = layout.annotations.map((a) => ({ ...dict(a), font: { ...font, color: palette.ink } }));
+  }
+  return { data: spec.data.map((t) => trace(t, palette)), layout };
+}
+
+/** The palette of the page as it is now. */
+export function pagePalette(): Palette {
+  const style = getComputedStyle(document.body);
+  const read = (name: string, fallback: string): string => style.getPropertyValue(name).trim() || fallback;
+  return {
+    role: (name) => read(`--mm-role-${name}`, read("--mm-role-a", "#555555")),
+    ink: read("--mm-ink", "#222222"),
+    muted: read("--mm-muted", "#666666"),
+    grid: read("--mm-rule", "#dddddd"),
+    card: read("--mm-card", "#ffffff"),
+    font: read("--mm-sans", "sans-serif"),
+  };
+}
+
+/** Call `listener` when the reader switches between light and dark; returns how to stop. */
+export function onPalette(listener: () => void): () => void {
+  const observer = new MutationObserver(listener);
+  observer.observe(document.body, { attributes: true, attributeFilter: ["data-md-color-scheme"] });
+  return () => observer.disconnect();
+}
