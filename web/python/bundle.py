@@ -16,7 +16,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -208,8 +207,8 @@ def main(argv: list[str] | None = None) -> int:
     manifest = build(node, out)
     if manifest["numpy"] is None:
         print(
-            "bundle: built WITHOUT numpy, which nobody could provide: labs will show their recorded "
-            "output and say so. Put its wheel into a folder and set MINIMIND_ASSETS to that folder."
+            "bundle: built WITHOUT numpy, which nobody could provide: labs will show what they "
+            "recorded and say so. Put its wheel into a folder and set MINIMIND_ASSETS to that folder."
         )
     report(out)
     return 0

@@ -24,9 +24,9 @@ CARRIER, INSIDE = "open-webui==0.12.4", "open_webui/frontend/pyodide"
 
 
 def cache_folder() -> Path:
-    """Where downloads stay: MINIMIND_CACHE, or the user's cache."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "minimind-wiki"
-    return Path(os.environ.get("MINIMIND_CACHE", default))
+    """Where downloads stay: `$XDG_CACHE_HOME/minimind/pyodide` or `~/.cache/minimind/pyodide`."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "minimind" / "pyodide"
 
 
 def resolve(entry: dict[str, Any], pyodide: Path, version: str) -> Path | None:
