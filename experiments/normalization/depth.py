@@ -10,11 +10,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from minimind_wiki.book.experiment import Experiment, Measurement
-from minimind_wiki.lite.plot import Axis, Figure, Level, Line, Panel
-from minimind_wiki.model.norm import LayerNorm, RMSNorm
+from minimind_wiki.lite.plot import Axis, Figure, Level, Panel
+
+from ._stack import Stack, scale, scale_while_training, similarity
 
 INITS = {"default": "PyTorch's default", "he": "He"}
 NORMS = {"none": "no norm", "layernorm": "LayerNorm", "rmsnorm": "RMSNorm"}
@@ -22,7 +22,7 @@ NORMS = {"none": "no norm", "layernorm": "LayerNorm", "rmsnorm": "RMSNorm"}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """depths: layers of each stack. width: units a layer. batch: vectors. The rest: the SGD part."""
+    """depths: layers of each stack; width: units a layer; batch: vectors; then the SGD part."""
 
     depths: tuple[int, ...] = (4, 8, 10, 16, 20, 32, 40, 64)
     width: int = 512
@@ -37,36 +37,16 @@ experiment = Experiment(
     name="normalization/depth",
     factors=("init", "norm", "bias"),
     arms={
-        f"{init}_{norm}{'' if bias else '_nobias'}": dict(
-            title=f"{INITS[init]} init, {NORMS[norm]}{'' if bias else ', no biases'}",
-            role=norm, init=init, norm=norm, bias=bias,
-        )
+        f"{init}_{norm}{'' if bias else '_nobias'}": {
+            "title": f"{INITS[init]} init, {NORMS[norm]}{'' if bias else ', no biases'}",
+            "role": norm, "init": init, "norm": norm, "bias": bias,
+        }
         for bias in (True, False) for init in INITS for norm in NORMS
     },
     settings=Settings(),
-    quick=Settings(depths=(4, 10, 20, 40), width=256, batch=64, trained_depth=16, train_steps=20),
+    quick=Settings(depths=(4, 10, 20, 40), width=256, batch=64, train_steps=20),
     primary="first_gradient",
 )  # fmt: skip
-
-
-class Stack(nn.Module):
-    """`Linear → (norm) → ReLU`, `depth` times, every layer `width` wide."""
-
-    def __init__(self, arm: dict, depth: int, width: int) -> None:
-        super().__init__()
-        self.linears = nn.ModuleList(nn.Linear(width, width, bias=arm["bias"]) for _ in range(depth))
-        if arm["init"] == "he":
-            for linear in self.linears:
-                nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
-        norm = {"none": nn.Identity, "layernorm": LayerNorm, "rmsnorm": RMSNorm}[arm["norm"]]
-        self.norms = nn.ModuleList(norm(width) if norm is not nn.Identity else norm()
-                                   for _ in range(depth))  # fmt: skip
-
-    def forward(self, x_BD: torch.Tensor) -> list[torch.Tensor]:
-        outputs = [x_BD]
-        for linear, norm in zip(self.linears, self.norms, strict=True):
-            outputs.append(torch.relu(norm(linear(outputs[-1]))))
-        return outputs
 
 
 @experiment.measure
@@ -78,134 +58,137 @@ def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
         stack = Stack(arm, depth, settings.width)
         outputs = stack(x)
         (0.5 * (outputs[-1] - target).pow(2).sum(-1).mean()).backward()
-        # In float64, or the squares of what has vanished would underflow and hide how far it went.
-        stds = [output.double().std().item() for output in outputs]
+        scales = [scale(output) for output in outputs]
         grads = [linear.weight.grad.double().norm().item() for linear in stack.linears]
-        now = {"output_std": stds[-1], "first_gradient": grads[0], "last_gradient": grads[-1],
-               "gradient_ratio": grads[0] / grads[-1], "output_similarity": similarity(outputs[-1])}
+        now = {
+            "output_std": scales[-1],
+            "first_gradient": grads[0],
+            "last_gradient": grads[-1],
+            "gradient_ratio": grads[0] / grads[-1],
+            "output_similarity": similarity(outputs[-1]),
+        }
         values |= {f"{name}_{depth}_layers": value for name, value in now.items()}
     values |= now  # without a suffix: the deepest stack
-    trained = train(arm, seed, settings)
-    values["scale_after_training"] = trained[-1] / trained[0]
-    curves = {"forward": (range(depth + 1), stds), "backward": (range(1, depth + 1), grads),
-              "training": (range(settings.train_steps + 1), [v / trained[0] for v in trained])}
+    while_training = scale_while_training(
+        arm, seed, settings.trained_depth, settings.trained_width, settings.train_steps,
+        settings.learning_rate)  # fmt: skip
+    values["scale_after_training"] = while_training[-1] / while_training[0]
+    steps = range(0, settings.train_steps + 1, 5)
+    curves = {
+        "forward": (range(depth + 1), scales),
+        "backward": (range(1, depth + 1), grads),
+        "training": (steps, [while_training[step] / while_training[0] for step in steps]),
+    }
     for name in now:
         curves[name] = (settings.depths, [values[f"{name}_{d}_layers"] for d in settings.depths])
     return Measurement(values, curves)
 
 
-def similarity(output_BD: torch.Tensor) -> float:
-    """Mean cosine between the outputs of different inputs: 1 when the stack forgets its input."""
-    unit = torch.nn.functional.normalize(output_BD.double(), dim=-1, eps=1e-300)
-    count = len(unit)
-    return ((unit.sum(0).pow(2).sum() - count) / (count * (count - 1))).item()
-
-
-def train(arm: dict, seed: int, settings: Settings) -> list[float]:
-    """Standard deviation of the stack's output at every step of SGD on a random tanh teacher."""
-    torch.manual_seed(seed)
-    width = settings.trained_width
-    stack, head = Stack(arm, settings.trained_depth, width), nn.Linear(width, width)
-    teacher = torch.randn(width, width) / math.sqrt(width)
-    sgd = torch.optim.SGD([*stack.parameters(), *head.parameters()], lr=settings.learning_rate)
-    stds = []
-    for _ in range(settings.train_steps + 1):
-        x = torch.randn(64, width)
-        output = stack(x)[-1]
-        stds.append(output.detach().double().std().item())
-        sgd.zero_grad()
-        (head(output) - torch.tanh(x @ teacher)).pow(2).mean().backward()
-        sgd.step()
-    return stds
-
-
-NORMED = [name for name, arm in experiment.arms.items() if arm["norm"] != "none"]
-
-
-@experiment.claim("default_vanishes", "With PyTorch's default init and no norm, the first layer's gradient vanishes", quick=True)
+@experiment.claim(quick=True)
 def default_vanishes(record):
+    """PyTorch's default init without a norm: the first layer's gradient vanishes."""
     ratio = record.value("default_none", "gradient_ratio")
-    return ratio < 1e-6, f"first / last gradient = {ratio:.1e}"
+    return ratio < 1e-6, f"first / last gradient {ratio:.1e}"
 
 
-@experiment.claim("bias_floor", "With biases the forward signal stops falling at a floor; without them it keeps falling", quick=True)
+@experiment.claim(quick=True)
 def bias_floor(record):
-    depths = [d for d in record.settings["depths"] if d >= 20]
-    held = [record.value("default_none", f"output_std_{d}_layers") for d in (10, *depths)]
-    falls = [record.value("default_none_nobias", f"output_std_{d}_layers") for d in (10, *depths)]
-    return (max(held) / min(held) < 1.5 and falls[-1] < 1e-6 * falls[0],
-            f"with biases {min(held):.3g} to {max(held):.3g} from 10 to {depths[-1]} layers, "
-            f"without {falls[0]:.1e} down to {falls[-1]:.1e}")  # fmt: skip
+    """With biases the forward signal stops falling at a floor; without biases it keeps falling."""
+    depths = [d for d in record.settings["depths"] if d >= 10]
+    arms = ("default_none", "default_none_nobias")
+    held, falls = ([record.value(arm, f"output_std_{d}_layers") for d in depths] for arm in arms)
+    evidence = (
+        f"{depths[0]} to {depths[-1]} layers: with biases {min(held):.3g} to {max(held):.3g}, "
+        f"without {falls[0]:.1e} down to {falls[-1]:.1e}"
+    )
+    return max(held) / min(held) < 1.5 and falls[-1] < 1e-6 * falls[0], evidence
 
 
-@experiment.claim("floor_hides_gradient", "The floor hides the damage: forward scale constant from 20 layers on, gradient not", quick=True)
+@experiment.claim(quick=True)
 def floor_hides_gradient(record):
-    std = [record.value("default_none", f"output_std_{d}_layers") for d in (20, 40)]
-    grad = [record.value("default_none", f"first_gradient_{d}_layers") for d in (20, 40)]
-    return (0.67 < std[1] / std[0] < 1.5 and grad[1] < 1e-4 * grad[0],
-            f"20 → 40 layers: std ×{std[1] / std[0]:.2f}, first gradient ×{grad[1] / grad[0]:.1e}")  # fmt: skip
+    """The floor hides the damage: 20 to 40 layers keep the output's scale, not the gradient's."""
+    at = {d: [record.value("default_none", f"{name}_{d}_layers") for name in
+              ("output_std", "first_gradient")] for d in (20, 40)}  # fmt: skip
+    std, grad = (deep / shallow for shallow, deep in zip(at[20], at[40], strict=True))
+    return 0.67 < std < 1.5 and grad < 1e-4, f"output std × {std:.2f}, first gradient × {grad:.1e}"
 
 
-@experiment.claim("he_keeps_scale", "He init without any norm keeps activations and gradients alive", quick=True)
+@experiment.claim(quick=True)
 def he_keeps_scale(record):
-    std, ratio = (record.value("he_none", m) for m in ("output_std", "gradient_ratio"))
-    return 0.1 < std < 10 and ratio > 0.01, f"output std {std:.2f}, first / last gradient {ratio:.2f}"
+    """He init without any norm keeps activations and gradients alive."""
+    std, ratio = (record.value("he_none", name) for name in ("output_std", "gradient_ratio"))
+    return 0.1 < std < 10 and ratio > 0.01, f"output std {std:.2f}, first / last {ratio:.2f}"
 
 
-@experiment.claim("norm_keeps_scale", "With a norm either init keeps the scale, forward and backward", quick=True)
+@experiment.claim(quick=True)
 def norm_keeps_scale(record):
-    stds = [record.value(arm, "output_std") for arm in NORMED]
-    ratios = [record.value(arm, "gradient_ratio") for arm in NORMED]
-    return (0.3 < min(stds) and max(stds) < 1 and min(ratios) > 0.01,
-            f"output std {min(stds):.2f} to {max(stds):.2f}, gradient ratio at least {min(ratios):.2f}")  # fmt: skip
+    """With either norm, either init keeps activations and gradients alive."""
+    normed = [name for name, arm in record.arms.items() if arm["factors"]["norm"] != "none"]
+    stds = [record.value(arm, "output_std") for arm in normed]
+    ratio = min(record.value(arm, "gradient_ratio") for arm in normed)
+    evidence = f"output std {min(stds):.2f} to {max(stds):.2f}, first / last at least {ratio:.2f}"
+    return min(stds) > 0.3 and max(stds) < 1 and ratio > 0.01, evidence
 
 
-@experiment.claim("init_does_not_hold", "He init sets the scale of step 0; with weights moving, a norm holds it better")
+@experiment.claim()
 def init_does_not_hold(record):
-    none, normed = (record.value(f"he_{norm}", "scale_after_training") for norm in ("none", "layernorm"))
-    return (abs(math.log(none)) > 3 * abs(math.log(normed)),
-            f"scale after SGD ×{none:.2f} without a norm, ×{normed:.2f} with LayerNorm")  # fmt: skip
+    """He init sets the scale of step 0; once weights move, a norm holds it better."""
+    scales = {n: record.value(f"he_{n}", "scale_after_training") for n in NORMS}
+    moved = {n: abs(math.log(scale)) for n, scale in scales.items()}
+    evidence = ", ".join(f"{NORMS[n]} × {scale:.2f}" for n, scale in scales.items())
+    return moved["none"] > 3 * max(moved["layernorm"], moved["rmsnorm"]), f"after SGD {evidence}"
 
 
-@experiment.claim("norm_keeps_input_apart", "A norm keeps the outputs of different inputs apart in a deep plain stack", quick=True)
-def norm_keeps_input_apart(record):
-    cosines = {norm: record.value(f"he_{norm}", "output_similarity") for norm in NORMS}
-    return (max(cosines["layernorm"], cosines["rmsnorm"]) < 0.5,
-            ", ".join(f"{NORMS[n]} cosine {c:.3f}" for n, c in cosines.items()))  # fmt: skip
+@experiment.claim(quick=True)
+def norm_keeps_inputs_apart(record):
+    """A norm also keeps different inputs apart in a deep plain stack."""
+    cosines = {n: record.value(f"he_{n}", "output_similarity") for n in NORMS}
+    evidence = ", ".join(f"{NORMS[n]} {cosine:.3f}" for n, cosine in cosines.items())
+    return max(cosines["layernorm"], cosines["rmsnorm"]) < 0.5, f"cosine of outputs: {evidence}"
 
 
-SHOWN = {"default_none": "default", "default_none_nobias": "no biases", "he_none": "He",
-         "default_rmsnorm": "RMSNorm", "he_layernorm": "LayerNorm, He"}  # fmt: skip
+def panel(record, curve, x, y, **more):
+    """Colour says the norm, dashes say He, dots say that the biases are gone."""
+    shown = (("default_none", "default", "solid"), ("default_none_nobias", "no biases", "dot"),
+             ("he_none", "He", "dash"), ("default_rmsnorm", "RMSNorm", "solid"),
+             ("he_layernorm", "LayerNorm, He", "dash"))  # fmt: skip
+    lines = [record.line(arm, curve, name, dash) for arm, name, dash in more.pop("shown", shown)]
+    return Panel(x, Axis(y, "log"), lines, **more)
 
 
-def lines(record, curve, arms=SHOWN):
-    """Colour says the norm, dash says the init, dots say that the biases are gone."""
-    for arm, name in arms.items():
-        c, factors = record.curve(arm, curve), record.arms[arm]["factors"]
-        dash = "dot" if not factors["bias"] else {"default": "solid", "he": "dash"}[factors["init"]]
-        yield Line(c["x"], c["mean"], name, factors["norm"], c["lo"], c["hi"], dash)
-
-
-@experiment.figure("forward", alt="Standard deviation of each layer's output in a 64-layer stack, log scale. Default init without a norm falls to a floor of about 0.016 when it has biases and to below 1e-20 without; He init and both norms stay near 0.6.")
+@experiment.figure()
 def forward(record):
-    return Figure([Panel("layer", Axis("standard deviation of the output", "log"), list(lines(record, "forward")))])
+    """Standard deviation of each layer's output in the deepest stack, on a log scale. Without a
+    norm the default init falls to a low floor with biases, and on towards zero without them; He
+    init and both norms stay level."""
+    return Figure(panel(record, "forward", "layer", "standard deviation of the output"))
 
 
-@experiment.figure("backward", alt="Norm of each layer's weight gradient in a 64-layer stack, log scale. Default init without a norm falls by more than twenty orders of magnitude from the last layer to the first; He init and both norms stay within two.")
+@experiment.figure()
 def backward(record):
-    return Figure([Panel("layer", Axis("norm of the weight's gradient", "log"), list(lines(record, "backward")))])
+    """Norm of each layer's weight gradient in the deepest stack, on a log scale. Without a norm the
+    default init falls by more than twenty orders of magnitude towards the first layer; He init and
+    both norms do not."""
+    return Figure(panel(record, "backward", "layer", "norm of the weight's gradient"))
 
 
-@experiment.figure("by_depth", alt="Output scale and first layer's gradient against the number of layers, 4 to 64. The default init's output stays at its floor while its gradient falls exponentially.")
+@experiment.figure()
 def by_depth(record):
-    ticks = [4, 8, 16, 32, 64]
-    return Figure([Panel(Axis("layers in the stack", "log", ticks=ticks), Axis(label, "log"), list(lines(record, name)))
-                   for name, label in (("output_std", "standard deviation of the last output"),
-                                       ("first_gradient", "gradient of the first weight"))])  # fmt: skip
+    """Output scale and first layer's gradient against the number of layers, both on log scales.
+    Default init without a norm: the output stays at its floor while the gradient keeps falling. He
+    init and both norms stay level in both."""
+    layers = Axis("layers in the stack", "log", ticks=[4, 8, 16, 32, 64])
+    return Figure([
+        panel(record, "output_std", layers, "standard deviation of the last output"),
+        panel(record, "first_gradient", layers, "norm of the first weight's gradient"),
+    ])  # fmt: skip
 
 
-@experiment.figure("training", alt="Output scale of a stack during SGD, relative to step 0. He init without a norm drifts away within a hundred steps; LayerNorm and RMSNorm stay closer to one.")
+@experiment.figure()
 def training(record):
-    arms = {"he_none": "no norm", "he_layernorm": "LayerNorm", "he_rmsnorm": "RMSNorm"}
-    return Figure([Panel("SGD step", Axis("output scale, relative to step 0", "log"), list(lines(record, "training", arms)),
-                         levels=[Level(1.0, "scale at step 0", "floor")])])  # fmt: skip
+    """Scale of the output while SGD runs, relative to step 0. He init without a norm falls within a
+    hundred steps; with a norm it moves less."""
+    shown = [(f"he_{n}", NORMS[n], "dash") for n in NORMS]
+    start = [Level(1.0, "as drawn", "floor")]
+    axis = "standard deviation of the output, relative to step 0"
+    return Figure(panel(record, "training", "step of SGD", axis, shown=shown, levels=start))

@@ -1,9 +1,9 @@
 """An experiment: a question, arms, one function that measures, claims and figures.
 
-The file of an experiment says only these; running, seeds, the sweep, processes, progress, saving and
-drawing are here and in `runner`. An experiment is fair by construction: arms may differ only in the
-factors that the file declares, and where a setting such as the learning rate matters it is swept for
-every arm and each arm is shown at its own best.
+The file of an experiment says only these; running, seeds, the sweep, processes, progress, saving
+and drawing are here and in `runner`. An experiment is fair by construction: arms may differ only in
+the factors that the file declares, and where a setting such as the learning rate matters it is
+swept for every arm and each arm is shown at its own best.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Experiment:
     name: "module/name", as the file. factors: what the arms may differ in. arms: name to a dict of
     factor values, with an optional `title` and `role`. seeds: one run each. settings, quick: two
     instances of the same frozen dataclass. quick_arms: the arms of a quick run (all when empty).
-    parallel: False runs one measurement at a time (timings). budget: seconds that a full run may take.
+    parallel: False runs one measurement at a time (timings). budget: seconds a full run may take.
     """
 
     name: str
@@ -98,7 +98,11 @@ class Experiment:
     def validate(self) -> None:
         """Refuse an unfair or inconsistent declaration, naming the arm and the key."""
         check_fair(self.name, self.arms, self.factors)
-        if not is_dataclass(self.settings) or type(self.settings) is not type(self.quick):
+        if (
+            not is_dataclass(self.settings)
+            or isinstance(self.settings, type)
+            or type(self.settings) is not type(self.quick)
+        ):
             raise WrongCall(f"{self.name}: settings and quick must be instances of one dataclass")
         for name in self.quick_arms:
             if name not in self.arms:
@@ -119,24 +123,37 @@ class Experiment:
         return function
 
     def derived(self, function: Callable[[Record], Mapping[str, Mapping[str, float]]]) -> Any:
-        """Decorator: numbers computed from the record, `{arm: {metric: value}}`, shown like measured."""
+        """Decorator: `derived(record) -> {arm: {metric: value}}`, computed from the others."""
         self.derived_fn = function
         return function
 
-    def claim(self, id: str, text: str, quick: bool = False) -> Callable[..., Any]:
-        """Decorator: `check(record) -> bool | None`, or `(bool | None, evidence)`."""
+    def claim(
+        self, id: str | None = None, text: str | None = None, quick: bool = False
+    ) -> Callable[..., Any]:
+        """Decorator: `check(record) -> bool | None`, or `(bool | None, evidence)`.
+
+        The id and the sentence are the function's name and docstring unless they are given.
+        """
 
         def keep(check: Callable[[Record], Outcome]) -> Callable[[Record], Outcome]:
-            self.claims[id] = Claim(id, text, check, quick)
+            name = id or check.__name__
+            self.claims[name] = Claim(name, text or _said(self, check), check, quick)
             return check
 
         return keep
 
-    def figure(self, name: str, alt: str, caption: str = "") -> Callable[..., Any]:
-        """Decorator: `draw(record) -> Figure`. alt says what a reader who cannot see it must know."""
+    def figure(
+        self, name: str | None = None, alt: str | None = None, caption: str = ""
+    ) -> Callable[..., Any]:
+        """Decorator: `draw(record) -> Figure`.
+
+        alt says what a reader who cannot see it must know. Name and alt are the function's name
+        and docstring unless they are given.
+        """
 
         def keep(draw: Callable[[Record], Figure]) -> Callable[[Record], Figure]:
-            self.figures[name] = View(draw, alt, caption)
+            key = name or draw.__name__
+            self.figures[key] = View(draw, alt or _said(self, draw), caption)
             return draw
 
         return keep
@@ -154,6 +171,13 @@ class Experiment:
         return {k: v for k, v in self.arms[name].items() if k not in NAMING}
 
 
+def _said(experiment: Experiment, function: Callable[..., Any]) -> str:
+    text = " ".join((function.__doc__ or "").split())
+    if not text:
+        raise WrongCall(f"{experiment.name}: {function.__name__} needs a docstring that says it")
+    return text
+
+
 def check_fair(name: str, arms: Mapping[str, Mapping[str, Any]], factors: Sequence[str]) -> None:
     """Arms must set the same keys and may differ only in declared factors. Raises `WrongCall`."""
     if not arms:
@@ -168,13 +192,13 @@ def check_fair(name: str, arms: Mapping[str, Mapping[str, Any]], factors: Sequen
         for key in sorted((keys | set(first)) - set(factors) - set(NAMING)):
             if arm.get(key) != first.get(key):
                 raise WrongCall(
-                    f"{name}: arms {first_name!r} and {arm_name!r} differ in {key!r}, which is not a "
-                    f"declared factor ({', '.join(factors)}): declare it or make it equal"
+                    f"{name}: arms {first_name!r} and {arm_name!r} differ in {key!r}, which is not "
+                    f"a declared factor ({', '.join(factors)}): declare it or make it equal"
                 )
 
 
 def curve_summary(runs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> dict[str, list[Any]]:
-    """Mean and range over the seeds at every x that any seed reached; non-finite values left out."""
+    """Mean and range over the seeds at every x that a seed reached; what is not finite is a gap."""
     xs = sorted({float(x) for run in runs for x in run[0]})
     tables = [{float(x): float(y) for x, y in zip(*run, strict=True)} for run in runs]
     out: dict[str, list[Any]] = {"x": xs, "mean": [], "lo": [], "hi": []}

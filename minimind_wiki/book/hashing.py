@@ -4,10 +4,10 @@ Comments, docstrings and layout do not change a measurement, so they do not chan
 hash is static: it needs the source files and neither torch nor a run, so the site's build can tell
 for every record whether it is older than its code.
 
-- `code_hash` covers what can change a measurement: `measure`, `levels`, the arms and settings, every
-  helper they use, and every module of `minimind_wiki` that those import, transitively.
-- `view_hash` covers the rest of the file: claims, figures, titles. When only it differs the record is
-  rendered again, not measured again.
+- `code_hash` covers what can change a measurement: `measure`, `levels`, the arms and settings,
+  every helper they use, and every module of `minimind_wiki` that those import, transitively.
+- `view_hash` covers the rest of the file: claims, figures, titles. When only it differs the record
+  is rendered again, not measured again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ NOT_MEASURED = ("minimind_wiki.book", "minimind_wiki.lite.plot", "minimind_wiki.
 CODE_DECORATORS = {"measure", "levels"}
 VIEW_DECORATORS = {"claim", "figure", "derived"}
 # Keywords of Experiment(...) and of an arm that name or shorten, and do not change a full run.
-VIEW_KEYWORDS = {"title", "role", "question", "quick", "quick_arms", "quick_seeds", "budget", "primary"}
+NAMING_KEYWORDS = {"title", "role", "question", "primary"}
+VIEW_KEYWORDS = NAMING_KEYWORDS | {"quick", "quick_arms", "quick_seeds", "budget"}
 
 
 def dump(node: Any) -> str:
@@ -49,9 +50,9 @@ class _Plain(ast.NodeTransformer):
     def _body(self, node: Any) -> Any:
         self.generic_visit(node)
         first = node.body[0] if node.body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-            if isinstance(first.value.value, str):
-                node.body = node.body[1:] or [ast.Pass()]
+        value = first.value if isinstance(first, ast.Expr) else None
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            node.body = node.body[1:] or [ast.Pass()]
         return node
 
     visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _body
@@ -81,7 +82,7 @@ def _used(node: ast.AST) -> set[str]:
 
 
 def _decorator(node: ast.stmt) -> str | None:
-    """`measure` for a function under `@experiment.measure`, `claim` under `@experiment.claim(…)`."""
+    """`measure` for a function under `@experiment.measure`, `claim` under `@experiment.claim()`."""
     for item in getattr(node, "decorator_list", ()):
         target = item.func if isinstance(item, ast.Call) else item
         if isinstance(target, ast.Attribute) and target.attr in CODE_DECORATORS | VIEW_DECORATORS:
@@ -143,7 +144,7 @@ def _file(dotted: str, root: Path) -> tuple[str, Path] | None:
 
 
 def modules(path: Path, root: Path) -> dict[str, Path]:
-    """Every file of ours that the measurement of the experiment at `path` imports, by dotted name."""
+    """Every file of ours that measuring the experiment at `path` imports, by dotted name."""
     package = ".".join(path.resolve().relative_to(root.resolve()).parent.parts)
     code, _ = split(_parse(path))
     todo = sorted(_imports(code, package))
@@ -187,14 +188,16 @@ def view_hash(path: Path, root: Path) -> str:
         for call in ast.walk(node)
         if isinstance(call, ast.Call)
         for k in call.keywords
-        if k.arg in ("title", "role", "question", "primary")
+        if k.arg in NAMING_KEYWORDS
     ]
-    question = ast.get_docstring(tree) or ""
-    return _digest([question, *named, *(dump(_Plain().visit(node)) for node in view)])
+    # The docstrings of the file, of its claims and of its figures are shown to readers.
+    shown = [tree, *(node for node in view if isinstance(node, ast.FunctionDef))]
+    said = [ast.get_docstring(node) or "" for node in shown]
+    return _digest([*said, *named, *(dump(_Plain().visit(node)) for node in view)])
 
 
 def stale(record: Any, repo_root: Path) -> str | None:
-    """None when the record belongs to the code as it stands, else one sentence that says what to run.
+    """None when the record belongs to the code as it stands, else a sentence that says what to run.
 
     record: a `Record` or its JSON as a dict. Needs no torch.
     """

@@ -16,6 +16,7 @@ from typing import Any
 
 import minimind_wiki
 from minimind_wiki.errors import MinimindError, unknown
+from minimind_wiki.lite.plot import Line
 
 SCHEMA = 1
 LEVELS = ("chance", "floor", "baseline")
@@ -75,7 +76,7 @@ def summary(seeds: Sequence[float | None]) -> dict[str, Any]:
 
 
 class Record:
-    """One record. `data` is the JSON; the methods read it and name the nearest key when one is wrong."""
+    """One record. `data` is the JSON; the methods name the nearest key to a wrong one."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.data = data
@@ -89,11 +90,11 @@ class Record:
 
     @property
     def arms(self) -> dict[str, dict[str, Any]]:
-        return self.data["arms"]  # type: ignore[no-any-return]
+        return self.data["arms"]
 
     @property
     def settings(self) -> dict[str, Any]:
-        return self.data["settings"]  # type: ignore[no-any-return]
+        return self.data["settings"]
 
     @property
     def quick(self) -> bool:
@@ -106,7 +107,7 @@ class Record:
             raise unknown(f"arm of {self.name}", arm, values)
         if metric not in values[arm]:
             raise unknown(f"metric of {self.name}, arm {arm}", metric, values[arm])
-        return values[arm][metric]  # type: ignore[no-any-return]
+        return values[arm][metric]
 
     def value(self, arm: str, metric: str) -> float:
         """Mean over the seeds; nan when every seed diverged, so that comparisons are false."""
@@ -131,19 +132,26 @@ class Record:
             raise unknown(f"arm of {self.name}", arm, self.data["curves"])
         if name not in curves:
             raise unknown(f"curve of {self.name}, arm {arm}", name, curves)
-        return curves[name]  # type: ignore[no-any-return]
+        return curves[name]
+
+    def line(self, arm: str, curve: str, name: str = "", dash: str = "solid", **more: Any) -> Line:
+        """A curve as a line with its band of seeds, in the role that the arm declares."""
+        c = self.curve(arm, curve)
+        role = more.pop("role", self.arms[arm].get("role", "a"))
+        title = name or self.arms[arm].get("title", arm)
+        return Line(c["x"], c["mean"], title, role, c["lo"], c["hi"], dash, **more)
 
     def sweep(self, arm: str) -> dict[str, Any]:
         """The sweep behind one arm: factor, values, scores, best, at_edge, diverged_at."""
         if arm not in self.data["sweeps"]:
             raise unknown(f"swept arm of {self.name}", arm, self.data["sweeps"])
-        return self.data["sweeps"][arm]  # type: ignore[no-any-return]
+        return self.data["sweeps"][arm]
 
     def lookup(self, key: str) -> float | int:
-        """The number behind a page's chip: "arm.metric", with ".std", ".n", ".min", ".max" after it.
+        """The number behind a page's chip: "arm.metric", or that with ".std", ".n", ".min", ".max".
 
         "chance.metric", "floor.metric" and "baseline.metric" give the reference levels. Raises
-        `WrongCall` with the nearest names for a wrong key, `MinimindError` when every seed diverged.
+        `WrongCall` with the nearest names for a wrong key, `MinimindError` when all seeds diverged.
         """
         parts = key.split(".")
         if len(parts) == 2 and parts[0] in LEVELS and parts[0] not in self.arms:
@@ -158,10 +166,11 @@ class Record:
         elif part in ("mean", "std", "n", "diverged"):
             number = cell[part]
         else:
-            raise unknown(f"part of {parts[0]}.{parts[1]}", part, ["std", "n", "min", "max", "diverged"])
+            known = ["std", "n", "min", "max", "diverged"]
+            raise unknown(f"part of {parts[0]}.{parts[1]}", part, known)
         if number is None:
             raise MinimindError(f"{self.name} has no number for {key}: every seed diverged")
-        return number  # type: ignore[no-any-return]
+        return number
 
     def keys(self) -> list[str]:
         """Every key that `lookup` knows, without the parts."""
@@ -202,7 +211,9 @@ def read(path: Path) -> Record:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise MinimindError(f"{path.name} is not a record ({error}): run its experiment again") from error
+        raise MinimindError(
+            f"{path.name} is not a record ({error}): run its experiment again"
+        ) from error
     if data.get("schema") != SCHEMA:
         raise MinimindError(
             f"{path.name} has schema {data.get('schema')!r}, this version reads {SCHEMA}: "

@@ -71,7 +71,9 @@ def run(
         "values": {arm: _values(runs[arm]) for arm in arms},
         "curves": {arm: _curves(runs[arm]) for arm in arms},
         "divergence": {arm: [m.diverged_at for m in runs[arm]] for arm in arms},
-        "sweeps": {arm: _swept(results, arm, seeds[0], values, sweep) for arm in arms} if sweep else {},
+        "sweeps": {arm: _swept(results, arm, seeds[0], values, sweep) for arm in arms}
+        if sweep
+        else {},
         "chance": dict(experiment.chance),
         "floor": dict(experiment.floor),
         "baseline": {},
@@ -91,7 +93,9 @@ def run(
     record = Record(rounded(data))
     judge(experiment, record)
     if not quick and data["seconds"] > experiment.budget:
-        _say(f"{experiment.name}: {data['seconds']:.0f} s, over its budget of {experiment.budget:.0f} s")
+        _say(
+            f"{experiment.name}: {data['seconds']:.0f} s, more than {experiment.budget:.0f} s allowed"
+        )
     return record
 
 
@@ -146,7 +150,9 @@ def _values(runs: Sequence[Measurement]) -> dict[str, Any]:
 
 def _curves(runs: Sequence[Measurement]) -> dict[str, Any]:
     names = sorted({name for m in runs for name in m.curves})
-    return {name: curve_summary([m.curves[name] for m in runs if name in m.curves]) for name in names}
+    return {
+        name: curve_summary([m.curves[name] for m in runs if name in m.curves]) for name in names
+    }
 
 
 def _score(measurement: Measurement, metric: str) -> float:
@@ -219,7 +225,9 @@ def _runner(experiment: Experiment, quick: bool) -> Iterator[MeasureAll]:
         pool = ProcessPoolExecutor(WORKERS, mp_context=context)
 
         def in_pool(tasks: Sequence[Task]) -> Iterator[tuple[Task, Measurement]]:
-            futures = {pool.submit(_work, root, experiment.name, quick, task): task for task in tasks}
+            futures = {
+                pool.submit(_work, root, experiment.name, quick, task): task for task in tasks
+            }
             for future in as_completed(futures):
                 yield futures[future], future.result()
 
@@ -271,7 +279,13 @@ def _progress(experiment: Experiment, total: int, show: bool) -> Iterator[Callab
         return
     if sys.stderr.isatty():
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                    TimeRemainingColumn(), TextColumn("{task.fields[arm]}"))  # fmt: skip

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
 from typing import Any
 
-from minimind_wiki.lite.plot import Bars, Figure, Level, Line, Panel
+from minimind_wiki.lite.plot import Axis, Bars, Figure, Level, Line, Panel
 
 # Fallbacks for a picture opened outside the site; chosen to be told apart on white and on black.
 COLOURS = {
@@ -29,149 +30,178 @@ DASHES: dict[str, Any] = {
     "longdash": (0, (9, 3)),
 }  # fmt: skip
 MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "cross": "P", "x": "X"}
-WIDTH, PANEL_HEIGHT, TEXT = 6.1, 3.15, 13.0  # inches at 72 per inch: 440 wide
+WIDTH, HEIGHT, TEXT = 400, 190, 13.0  # points: the whole picture, one pair of axes, the text
+RC: dict[str, Any] = {
+    "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": TEXT,
+    "axes.labelsize": TEXT, "xtick.labelsize": TEXT - 1, "ytick.labelsize": TEXT - 1,
+    "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "text.color": INK, "axes.spines.top": False, "axes.spines.right": False,
+    "mathtext.default": "regular", "axes.linewidth": 0.8, "figure.dpi": 72,
+}  # fmt: skip
 
 
 def figure_svg(figure: Figure, ident: str = "figure", alt: str = "") -> str:
     """SVG text of a figure, to be inlined in a page. ident: prefix that makes the ids unique."""
     import matplotlib
-
-    matplotlib.use("Agg", force=False)
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
 
-    rc = {
-        "svg.fonttype": "none", "svg.hashsalt": ident, "font.family": "DejaVu Sans",
-        "font.size": TEXT, "axes.labelsize": TEXT, "xtick.labelsize": TEXT - 1,
-        "ytick.labelsize": TEXT - 1, "axes.edgecolor": INK, "axes.labelcolor": INK,
-        "xtick.color": INK, "ytick.color": INK, "text.color": INK, "axes.spines.top": False,
-        "axes.spines.right": False, "mathtext.default": "regular", "axes.titlesize": TEXT + 0.5,
-        "axes.unicode_minus": True, "axes.linewidth": 0.8, "path.simplify": False,
-    }  # fmt: skip
+    rc: Any = {**RC, "svg.hashsalt": ident}
     with matplotlib.rc_context(rc):
-        count = len(figure.panels)
-        canvas = Canvas(figsize=(WIDTH, PANEL_HEIGHT * count), layout="constrained")
-        canvas.get_layout_engine().set(h_pad=0.08, w_pad=0.06, hspace=0.06)  # type: ignore[union-attr]
-        axes = canvas.subplots(count, 1, squeeze=False)
-        for ax, panel in zip(axes[:, 0], figure.panels, strict=True):
+        heads = [_head(panel) for panel in figure.panels]
+        total = sum(heads) + len(heads) * (HEIGHT + 50)
+        canvas = Canvas(figsize=(WIDTH / 72, total / 72))
+        FigureCanvasSVG(canvas)
+        left = 54 if all(_axis(p.y).scale == "log" for p in figure.panels) else 50
+        width = WIDTH - left - max(_right(panel) for panel in figure.panels)
+        below = float(total)
+        for panel, head in zip(figure.panels, heads, strict=True):
+            below -= head + HEIGHT
+            place = (left / WIDTH, below / total, width / WIDTH, HEIGHT / total)
+            ax = canvas.add_axes(place)
             _draw(ax, panel)
-        canvas.draw_without_rendering()
-        for ax, panel in zip(axes[:, 0], figure.panels, strict=True):
             if panel.legend == "direct":
                 _label_directly(ax, panel)
+            below -= 50
         buffer = io.StringIO()
         canvas.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _for_page(buffer.getvalue(), ident, alt)
 
 
+def _axis(axis: Axis | str) -> Axis:
+    return Axis(axis) if isinstance(axis, str) else axis
+
+
+def _named(panel: Panel) -> list[Line | Bars]:
+    items: list[Line | Bars] = [*panel.lines, *panel.bars]
+    return [item for item in items if item.name]
+
+
+def _head(panel: Panel) -> float:
+    """Height above the axes: the title, the keys when they stand on top, and the y axis' label."""
+    keys = (len(_named(panel)) + 1) // 2 if panel.legend == "top" else 0
+    return 12 + 22 * bool(panel.title) + 19 * bool(_axis(panel.y).label) + 19 * keys
+
+
+def _right(panel: Panel) -> float:
+    """Room for the names at the lines' right ends; bold letters are about 0.64 of their size."""
+    if panel.legend != "direct":
+        return 14
+    return 20 + 0.64 * (TEXT - 1) * max((len(item.name) for item in panel.lines), default=0)
+
+
 def _draw(ax: Any, panel: Panel) -> None:
-    x, y = panel.x, panel.y
-    assert not isinstance(x, str) and not isinstance(y, str)
-    if panel.title:
-        ax.set_title(panel.title, loc="left", fontweight="bold", pad=8)
-    for line in panel.lines:
-        _line(ax, line, panel.legend)
-    for index, bars in enumerate(panel.bars):
-        _bars(ax, bars, index, len(panel.bars))
-    for axis, setter, scale in ((x, ax.set_xlim, ax.set_xscale), (y, ax.set_ylim, ax.set_yscale)):
-        if axis.scale == "log":
-            scale("log")
-        if axis.range:
-            setter(*axis.range)
-    for level in panel.levels:
-        _level(ax, level)
-    if x.ticks:
-        ax.set_xticks(x.ticks, [f"{t:g}" for t in x.ticks])
-        ax.minorticks_off()
-    if y.ticks:
-        ax.set_yticks(y.ticks, [f"{t:g}" for t in y.ticks])
-    if y.scale == "log":
-        ax.yaxis.set_minor_locator(_no_ticks())
-    ax.set_xlabel(x.label)
-    # The label lies above the axis: turned text is hard to read and costs width.
-    ax.text(0, 1.03, y.label, transform=ax.transAxes, ha="left", va="bottom") if not panel.title \
-        else ax.text(0, 1.0, y.label, transform=ax.transAxes, ha="left", va="bottom", alpha=0.75)
-    if panel.title:
-        ax.set_title(panel.title, loc="left", fontweight="bold", pad=22)
-    ax.grid(axis="y" if panel.bars else "both", color=GRID, linewidth=0.6)
-    ax.set_axisbelow(True)
-    named = [item for item in (*panel.lines, *panel.bars) if item.name]
-    if panel.legend == "top" and named:
-        ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.12 if not panel.title else 1.3),
-                  ncols=2, frameon=False, borderaxespad=0, handlelength=2.6, columnspacing=1.2)  # fmt: skip
-
-
-def _no_ticks() -> Any:
     from matplotlib.ticker import NullLocator
 
-    return NullLocator()
+    x, y = _axis(panel.x), _axis(panel.y)
+    for line in panel.lines:
+        _line(ax, line)
+    for index, bars in enumerate(panel.bars):
+        _bars(ax, bars, index, len(panel.bars))
+    for axis, own, limits in ((x, ax.xaxis, ax.set_xlim), (y, ax.yaxis, ax.set_ylim)):
+        if axis.scale == "log":
+            own._set_axes_scale("log")
+        if axis.range:
+            limits(*axis.range)
+        if axis.ticks:
+            own.set_ticks(axis.ticks, [f"{t:g}" for t in axis.ticks])
+        if axis.scale == "log":
+            own.set_minor_locator(NullLocator())
+    for level in panel.levels:
+        _level(ax, level)
+    ax.set_xlabel(x.label, labelpad=5)
+    # Above the axes, not beside them: turned text is hard to read and costs width on a phone.
+    rise = 7.0
+    for text, bold in ((y.label, False), (panel.title, True)):
+        if text:
+            ax.annotate(
+                text, (0, 1), xycoords="axes fraction", xytext=(-_left_of(ax), rise),
+                textcoords="offset points", fontweight="bold" if bold else "normal",
+            )  # fmt: skip
+            rise += 21
+    if panel.legend == "top" and _named(panel):
+        ax.legend(
+            loc="lower left", bbox_to_anchor=(0, 1 + (rise - 2) / HEIGHT), ncols=2, frameon=False,
+            borderaxespad=0, borderpad=0, handlelength=2.4, columnspacing=1.4, labelspacing=0.35,
+        )  # fmt: skip
+    ax.grid(axis="y" if panel.bars else "both", color=GRID, linewidth=0.6)
+    ax.set_axisbelow(True)
 
 
-def _line(ax: Any, line: Line, legend: str) -> None:
-    colour = COLOURS[line.role]
-    nan = [[float("nan") if v is None else v for v in values or ()] for values in
-           (line.x, line.y, line.lo, line.hi)]  # fmt: skip
+def _left_of(ax: Any) -> float:
+    """Points between the picture's left edge and the axes, less a small margin."""
+    return float(ax.get_position().x0 * WIDTH) - 4
+
+
+def _gaps(values: Any) -> list[float]:
+    return [math.nan if v is None else v for v in values or ()]
+
+
+def _line(ax: Any, line: Line) -> None:
+    colour, x = COLOURS[line.role], _gaps(line.x)
     if line.lo is not None and line.hi is not None:
-        ax.fill_between(nan[0], nan[2], nan[3], color=colour, alpha=0.18, linewidth=0)
+        ax.fill_between(x, _gaps(line.lo), _gaps(line.hi), color=colour, alpha=0.18, linewidth=0)
     ax.plot(
-        nan[0], nan[1], color=colour, linestyle=DASHES[line.dash], linewidth=2.2, label=line.name,
-        marker=MARKERS.get(line.marker or ""), markersize=6, solid_capstyle="round",
-        dash_capstyle="butt",
+        x, _gaps(line.y), color=colour, linestyle=DASHES[line.dash], linewidth=2.2,
+        label=line.name, marker=MARKERS.get(line.marker or ""), markersize=6,
+        solid_capstyle="round", dash_capstyle="butt",
     )  # fmt: skip
 
 
 def _bars(ax: Any, bars: Bars, index: int, count: int) -> None:
-    width = 0.8 / count
-    places = [i - 0.4 + width * (index + 0.5) for i in range(len(list(bars.x)))]
-    heights = [float("nan") if v is None else v for v in bars.y]
+    names, heights, width = list(bars.x), _gaps(bars.y), 0.8 / count
+    places = [i - 0.4 + width * (index + 0.5) for i in range(len(names))]
     ax.bar(places, heights, width * 0.92, color=COLOURS[bars.role], label=bars.name)
-    if bars.lo is not None and bars.hi is not None:
-        for place, lo, hi in zip(places, bars.lo, bars.hi, strict=True):
-            if lo is not None and hi is not None:
-                ax.plot([place, place], [lo, hi], color=INK, linewidth=1.3)
-    ax.set_xticks(range(len(list(bars.x))), [str(name) for name in bars.x])
+    for place, lo, hi in zip(places, _gaps(bars.lo), _gaps(bars.hi), strict=False):
+        ax.plot([place, place], [lo, hi], color=INK, linewidth=1.3)
+    ax.set_xticks(range(len(names)), names)
 
 
 def _level(ax: Any, level: Level) -> None:
-    ax.axhline(level.y, color=COLOURS[level.role], linewidth=1.4, linestyle=DASHES["dot"], zorder=1.5)
+    dots = DASHES["dot"]
+    ax.axhline(level.y, color=COLOURS[level.role], linewidth=1.4, linestyle=dots, zorder=1.5)
+    at_top = ax.transAxes.inverted().transform(ax.transData.transform((0, level.y)))[1] > 0.9
     ax.annotate(
-        level.name, (0, level.y), xycoords=("axes fraction", "data"), xytext=(4, 3),
-        textcoords="offset points", ha="left", va="bottom", fontsize=TEXT - 1.5, alpha=0.8,
+        level.name, (0, level.y), xycoords=("axes fraction", "data"),
+        xytext=(4, -3 if at_top else 3), textcoords="offset points", ha="left",
+        va="top" if at_top else "bottom", fontsize=TEXT - 1.5, alpha=0.8,
     )  # fmt: skip
 
 
 def _label_directly(ax: Any, panel: Panel) -> None:
     """Names at the right ends of the lines, pushed apart where they would overlap."""
-    ends = []
+    ends: list[tuple[float, float, float, Line]] = []  # height on the page, x, y, line
     for line in panel.lines:
         points = [(x, y) for x, y in zip(line.x, line.y, strict=True) if y is not None]
-        if line.name and points:
+        if line.name and points and points[-1][0] is not None:
             x, y = points[-1]
-            px = ax.transData.transform((x, y))
-            ends.append([float(px[1]), line, x, y])
-    if not ends:
-        return
-    ends.sort(key=lambda item: item[0])
-    scale = ax.figure.dpi / 72
-    step = (TEXT + 2.5) * scale
-    low, high = ax.get_window_extent().y0, ax.get_window_extent().y1
-    places = [min(max(item[0], low), high) for item in ends]
-    for _ in range(200):
-        moved = False
-        for i in range(len(places) - 1):
-            overlap = step - (places[i + 1] - places[i])
-            if overlap > 0.01:
-                places[i] -= overlap / 2
-                places[i + 1] += overlap / 2
-                moved = True
-        if not moved:
-            break
-    right = max(item[2] for item in ends)
-    for place, (pixel, line, _, y) in zip(places, ends, strict=True):
+            ends.append((float(ax.transData.transform((x, y))[1]), x, y, line))
+    ends.sort(key=lambda end: end[0])
+    box = ax.get_window_extent()
+    places = spread([end[0] for end in ends], TEXT + 3, box.y0 + 4, box.y1)
+    right = max((end[1] for end in ends), default=0.0)
+    for place, (height, _, y, line) in zip(places, ends, strict=True):
         ax.annotate(
-            line.name, (right, y), xycoords="data", xytext=(9, (place - pixel) / scale),
-            textcoords="offset points", ha="left", va="center", color=COLOURS[line.role],
-            fontweight="bold", fontsize=TEXT - 1, annotation_clip=False,
+            line.name, (right, y), xytext=(9, place - height), textcoords="offset points",
+            ha="left", va="center", color=COLOURS[line.role], fontweight="bold",
+            fontsize=TEXT - 1, annotation_clip=False,
         )  # fmt: skip
+
+
+def spread(heights: list[float], step: float, low: float, high: float) -> list[float]:
+    """Sorted heights moved to stand `step` apart, inside low to high where that fits.
+
+    >>> spread([0.0, 1.0, 50.0], 10, 0, 100)
+    [0.0, 10.0, 50.0]
+    """
+    places = list(heights)
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + step)
+    if places and places[-1] > high:
+        places[-1] = max(high, low + step * (len(places) - 1))
+        for i in range(len(places) - 2, -1, -1):
+            places[i] = min(places[i], places[i + 1] - step)
+    return places
 
 
 def _for_page(svg: str, ident: str, alt: str) -> str:
@@ -182,7 +212,9 @@ def _for_page(svg: str, ident: str, alt: str) -> str:
     svg = re.sub(r"font: ([^;\"]*?)'[^;\"]*", _font, svg)
     svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
     for role, colour in COLOURS.items():
-        svg = re.sub(re.escape(colour), f"var(--mm-role-{role}, {colour})", svg, flags=re.IGNORECASE)
+        svg = re.sub(
+            re.escape(colour), f"var(--mm-role-{role}, {colour})", svg, flags=re.IGNORECASE
+        )
     svg = svg.replace(f"stroke: {GRID}", "stroke: currentColor; stroke-opacity: 0.13")
     svg = svg.replace(INK, "currentColor").replace(GRID, "currentColor")
     # matplotlib's own stylesheet would leak into the page; its two rules go on the root instead.
@@ -195,10 +227,11 @@ def _for_page(svg: str, ident: str, alt: str) -> str:
     root = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box.group(1) if box else ""}" '
         f'class="mm-svg" role="img" width="100%" '
-        'style="max-width: 40rem; height: auto; font-family: inherit; overflow: visible; '
+        'style="max-width: 34rem; height: auto; font-family: inherit; overflow: visible; '
         f'stroke-linejoin: round; stroke-linecap: butt">{title}'
     )
     body = svg[svg.index(">", svg.index("<svg")) + 1 :]
+    body = re.sub(r"-?\d+\.\d{3,}", lambda m: f"{float(m.group()):.2f}", body)
     body = re.sub(r"\n\s*", "\n", body)
     body = re.sub(r"<defs>\s*</defs>\s*", "", body)
     return root + body.strip() + "\n"

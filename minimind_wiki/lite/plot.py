@@ -1,9 +1,9 @@
 """A figure as plain data, and its translation to Plotly's JSON.
 
-A figure says what is drawn and what it means (a *role*: `none`, `layernorm`, `rmsnorm`, `chance` …),
-never in which colour: the page colours by role, so that one colour means one thing on the whole site
-and both palettes work. Pure Python, so that a lab in the browser, an experiment on a laptop and the
-build of the site all draw with the same few classes.
+A figure says what is drawn and what it means (a *role*: `none`, `layernorm`, `rmsnorm`, `chance`
+…), never in which colour: the page colours by role, so that one colour means one thing on the whole
+site and both palettes work. Pure Python, so that a lab in the browser, an experiment on a laptop
+and the build of the site all draw with the same few classes.
 
     Figure([Panel(x="layer", y=Axis("std of the output", "log"),
                   lines=[Line(layers, stds, "no norm", role="none")],
@@ -56,9 +56,9 @@ class Axis:
 
 @dataclass(slots=True)
 class Line:
-    """A curve: equal-length x and y, an optional band from lo to hi, a marker when points are few."""
+    """A curve: x and y of one length, an optional band lo to hi, a marker when points are few."""
 
-    x: Iterable[float]
+    x: Iterable[float | None]
     y: Iterable[float | None]
     name: str = ""
     role: str = "a"
@@ -75,7 +75,7 @@ class Line:
         self.x, self.y = _numbers(self.x), _numbers(self.y)
         self.lo = _numbers(self.lo) if self.lo is not None else None
         self.hi = _numbers(self.hi) if self.hi is not None else None
-        if not len(self.x) == len(self.y) == len(self.lo or self.y) == len(self.hi or self.y):
+        if len({len(list(v)) for v in (self.x, self.y, self.lo, self.hi) if v is not None}) > 1:
             raise ValueError(f"line {self.name!r}: x, y, lo and hi must have the same length")
 
 
@@ -114,7 +114,7 @@ class Level:
 
 @dataclass(slots=True)
 class Panel:
-    """One pair of axes. `legend`: "direct" names lines at their right end, "top" lists them above."""
+    """One pair of axes. legend: "direct" names lines at their right end, "top" lists them above."""
 
     x: Axis | str = ""
     y: Axis | str = ""
@@ -225,7 +225,9 @@ def _axis(axis: Axis, anchor: str) -> dict[str, Any]:
         ends = [math.log10(v) for v in axis.range] if axis.scale == "log" else list(axis.range)
         out["range"] = ends
     if axis.ticks:
-        out.update(tickmode="array", tickvals=list(axis.ticks), ticktext=[f"{t:g}" for t in axis.ticks])
+        out.update(
+            tickmode="array", tickvals=list(axis.ticks), ticktext=[f"{t:g}" for t in axis.ticks]
+        )
     return out
 
 

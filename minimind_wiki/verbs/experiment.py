@@ -30,7 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "action", help="list: names and states · run: measure · render: verdicts and figures again "
         "from the record · check: is any record older than its code?",
     )  # fmt: skip
-    parser.add_argument("name", nargs="?", help="module/name, as 'list' shows it; 'render' takes all")
+    parser.add_argument(
+        "name", nargs="?", help="module/name, as 'list' shows it; 'render' takes all"
+    )
     parser.add_argument("--quick", action="store_true", help="a small run of seconds, for tests")
     parser.add_argument("--seed", type=int, default=None, help="first seed (the others follow it)")
     parser.add_argument("--out", type=Path, default=None, help="folder for the record and pictures")
@@ -64,7 +66,8 @@ def _state(root: Path, name: str) -> tuple[str, str | None]:
     for figure in record.data["figures"]:
         if not svg_path(name, figure, root).is_file():
             problem = problem or (
-                f"the picture {figure} of {name} is missing: run 'minimind experiment render {name}'"
+                f"the picture {figure} of {name} is missing: "
+                f"run 'minimind experiment render {name}'"
             )
     return f"{record.data['seconds']:.0f} s", problem
 
@@ -137,7 +140,9 @@ def _table(record: Record) -> str:
         if cell is None:
             continue
         mean = "diverged" if cell["mean"] is None else f"{cell['mean']:.4g} ± {cell['std']:.2g}"
-        lost = f"  ({cell['diverged']} of {len(cell['seeds'])} diverged)" if cell["diverged"] else ""
+        lost = (
+            f"  ({cell['diverged']} of {len(cell['seeds'])} diverged)" if cell["diverged"] else ""
+        )
         lines.append(f"  {arm:34s}{primary} {mean}{lost}")
     lines.append("")
     for claim in record.data["claims"].values():
@@ -145,5 +150,3 @@ def _table(record: Record) -> str:
         lines.append(f"  [{claim['verdict']}] {claim['text']}{evidence}")
     lines.append(f"\n  {record.data['seconds']:.0f} s on {record.data['device']}")
     return "\n".join(lines)
-
-
