@@ -32,7 +32,7 @@ figure = result.get("figure")
 out = {"figure": None, "plotly": None, "svg": "", "text": str(result.get("text", ""))}
 if figure is not None:
     from minimind_wiki.book.svg import figure_svg
-    out.update(figure=figure.to_dict(), plotly=figure.to_plotly(), svg=figure_svg(figure))
+    out.update(figure=figure.to_dict(), plotly=figure.to_plotly(), svg=figure_svg(figure, sys.argv[3]))
 sys.stdout.write("\\n@@RESULT@@" + json.dumps(out))
 """
 
@@ -47,7 +47,8 @@ def recorded(name: str, code: str, knobs: dict[str, Any]) -> dict[str, Any]:
         return found
     env = os.environ | {"PYTHONPATH": str(PACKAGE.parent), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", RUNNER, str(pages.root() / "snippets" / f"{name}.py"), text],
+        [sys.executable, "-c", RUNNER, str(pages.root() / "snippets" / f"{name}.py"), text,
+         f"lab-{pages.slug(name)}-svg"],
         capture_output=True, text=True, env=env, cwd=pages.root(), timeout=120, check=False,
     )  # fmt: skip
     if done.returncode:

@@ -6,6 +6,7 @@ Loaded by the macros plugin of MkDocs (`modules: [minimind_wiki.book.macros]`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,22 @@ MACROS: dict[str, Callable[..., str]] = {
     "module_status": library.module_status,
     "module_link": library.module_link,
 }
+
+
+# Macros that give a piece of a line. Their attributes stand in single quotes, so that they can be used
+# inside a double-quoted text of YAML; what is inside the quotes is escaped either way.
+IN_LINE = ("m", "setting", "seconds", "verdict", "given", "symbol", "ref", "cited", "term", "module_link")
+
+
+def _single_quoted(function: Callable[..., str]) -> Callable[..., str]:
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> str:
+        return function(*args, **kwargs).replace('"', "'")
+
+    return wrapped
+
+
+MACROS |= {name: _single_quoted(MACROS[name]) for name in IN_LINE}
 
 
 def define_env(env: Any) -> None:

