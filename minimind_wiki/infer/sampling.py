@@ -33,7 +33,7 @@ def keep_top_p(logits_BV: Tensor, p: float) -> Tensor:
     ordered, order = logits_BV.sort(dim=-1, descending=True)
     probability = torch.softmax(ordered, dim=-1)
     before = probability.cumsum(dim=-1) - probability  # mass of the tokens that rank higher
-    refused = (before >= p).scatter(-1, order, before >= p)
+    refused = torch.zeros_like(order, dtype=torch.bool).scatter(-1, order, before >= p)
     return logits_BV.masked_fill(refused, float("-inf"))
 
 

@@ -52,8 +52,8 @@ class RotaryTables(nn.Module):
     """The tables for all positions, computed once and shared by every block.
 
     They are no weights: they are not saved, and a cast of the model (`model.bfloat16()`) must not
-    round them, as a bfloat16 angle is wrong from position 256 on. So they are written afresh, in
-    float32, after every move or cast.
+    round them for good. So they are written afresh, in float32, after every move or cast;
+    `apply_rope` rounds a copy where queries and keys are in half precision.
     """
 
     cos: Tensor

@@ -5,10 +5,20 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 
 from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer.hub_config import config_from_hub, config_to_hub
-from minimind_wiki.model import PRESETS, ModelConfig, preset
+from minimind_wiki.infer.hub_tensors import tensors_from_hub, tensors_to_hub
+from minimind_wiki.model import PRESETS, ModelConfig, Transformer, preset
+
+GPT2_SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 8,
+}
 
 BAD = [
     ({"hidden_size": 100}, "hidden_size 100 is not a multiple of num_attention_heads 8"),
@@ -54,6 +64,23 @@ def test_older_transformers_folders_are_understood():
     config = config_from_hub(old)
     assert (config.rope_theta, config.eos_token_id, config.pad_token_id) == (5000.0, 7, 0)
     assert config.tie_word_embeddings is False  # transformers' default, not ours
+
+
+def test_the_first_gpt2_folder_is_understood():
+    first = {
+        "model_type": "gpt2", "vocab_size": 50257, "n_embd": 768, "n_layer": 12, "n_head": 12,
+        "n_ctx": 1024, "n_positions": 1024, "bos_token_id": 50256, "eos_token_id": 50256,
+    }  # fmt: skip
+    config = config_from_hub(first | {"pad_token_id": 50256})
+    changed = {f: getattr(preset("gpt2-124m"), f) for f in ("rope_theta", "scale_residual_init")}
+    assert dataclasses.replace(config, **changed) == preset("gpt2-124m")
+    state = Transformer(preset("gpt2-124m", **GPT2_SMALL)).state_dict()
+    config = preset("gpt2-124m", **GPT2_SMALL)
+    hub = tensors_to_hub(state, config)
+    hub = {k.removeprefix("transformer."): v for k, v in hub.items()}  # as OpenAI's were stored
+    hub |= {f"h.{i}.attn.bias": torch.ones(1, 1, 8, 8).tril() for i in range(2)}
+    back = tensors_from_hub(hub, config)
+    assert back.keys() == state.keys() and all(torch.equal(back[k], state[k]) for k in state)
 
 
 @pytest.mark.parametrize(
