@@ -1,7 +1,7 @@
-"""Building the site: checks of the sources, MkDocs, the finish of the pages, checks of the result.
+"""Building the site: check the sources, run MkDocs, finish the pages, check the result.
 
-`mkdocs build --strict` alone is never enough (it cannot see what macros, fences and the theme write)
-and never quiet: with -q a strict build passes with broken links.
+`mkdocs build --strict` alone is never enough (it cannot see what macros, fences and the theme
+write) and never quiet: with -q a strict build passes with broken links.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REDIRECT = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <title>minimind.wiki</title>
-<meta name="description" content="How language models are trained, measured and shown by code that runs.">
+<meta name="description" content="How language models are trained, measured and shown by code.">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="refresh" content="0; url=en/">
 </head>
@@ -84,7 +84,7 @@ def check_assets(root: Path) -> None:
     missing = [name for name in ("book.js", "book.css") if not (built / name).is_file()]
     if missing:
         raise MinimindError(
-            f"{' and '.join(missing)} are not built yet: run 'make web' (it needs Node), then again."
+            f"{' and '.join(missing)} are not built yet: run 'make web', then this again."
         )
 
 
@@ -182,5 +182,5 @@ def finish(site: Path, say: Say = print) -> None:
 
 
 def theme_repairs(text: str) -> str:
-    """The theme's share link starts as javascript:, which the policy refuses; its script fills it."""
+    """The theme's share link starts as javascript:, which the policy refuses."""
     return text.replace('href="javascript:void(0)"', 'href="#"')

@@ -14,8 +14,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 # What a browser fetches by itself; a link (<a href>) may lead to another origin, these may not.
-FETCHED = {"img": ("src", "srcset"), "script": ("src",), "iframe": ("src",), "source": ("src", "srcset"),
-           "video": ("src", "poster"), "audio": ("src",), "embed": ("src",), "object": ("data",),
+FETCHED = {"img": ("src", "srcset"), "script": ("src",), "iframe": ("src",),
+           "source": ("src", "srcset"), "video": ("src", "poster"), "audio": ("src",),
+           "embed": ("src",), "object": ("data",),
            "track": ("src",), "input": ("src",), "image": ("href", "xlink:href"),
            "use": ("href", "xlink:href")}  # fmt: skip
 LINK_FETCHES = {"stylesheet", "icon", "preload", "modulepreload", "prefetch", "preconnect",
@@ -73,7 +74,8 @@ class Reader(HTMLParser):
                 page.links.append(values["href"])
         for attribute in FETCHED.get(tag, ()):
             if values.get(attribute):
-                parts = values[attribute].split(",") if attribute == "srcset" else [values[attribute]]
+                several = attribute == "srcset"
+                parts = values[attribute].split(",") if several else [values[attribute]]
                 page.loads += [part.strip().split(" ")[0] for part in parts]
         if tag == "link" and LINK_FETCHES & set(values.get("rel", "").lower().split()):
             page.loads.append(values.get("href", ""))
@@ -87,7 +89,7 @@ class Reader(HTMLParser):
             self._css(values["style"])
         for attribute in values:
             if attribute.startswith("on"):
-                page.faults.append(f"<{tag} {attribute}=…>: inline handlers are refused by the policy")
+                page.faults.append(f"<{tag} {attribute}=…>: the policy refuses inline handlers")
         if values.get("href", "").lower().startswith("javascript:"):
             page.faults.append(f"<{tag} href=javascript:…> is refused by the policy")
 
@@ -120,7 +122,7 @@ def read(text: str) -> Page:
 def check(site: Path, prefix: str = "") -> list[str]:
     """Every fault of the pages below `site`, one sentence each, naming the page.
 
-    prefix: the path below the host at which the site will be served (for links that start with "/").
+    prefix: the path below the host at which the site is served (for links that start with "/").
     """
     files = {file.relative_to(site).as_posix(): file for file in sorted(site.rglob("*.html"))}
     if not files:

@@ -9,6 +9,8 @@ from minimind_wiki.book import pages, record, records
 from minimind_wiki.book.pages import esc, slug
 from minimind_wiki.errors import unknown
 
+PARTS = {"std": "standard deviation", "n": "number of seeds", "min": "smallest seed",
+         "max": "largest seed", "diverged": "seeds that diverged"}  # fmt: skip
 VERDICTS = ("supported", "not supported", "inconclusive")
 
 
@@ -20,14 +22,12 @@ def m(name: str, key: str, spec: str = ".3g", unit: str = "") -> str:
     """
     value = records.lookup(name, key)
     data = records.load(name)
-    part = key.split(".")[2:] or ["mean"]
-    if part == ["mean"]:
-        spread = _spread(name, key)
+    part = (key.split(".")[2:] or ["mean"])[0]
+    kind = PARTS.get(part, part)
+    if part == "mean":
         count = len(data["seeds"])
-        return records.chip(name, value, spec, unit, f"mean of {count} seed{'s' * (count != 1)}"
-                            f"{spread}")  # fmt: skip
-    return records.chip(name, value, spec, unit, {"std": "standard deviation", "n": "number of seeds",
-                        "min": "smallest seed", "max": "largest seed"}.get(part[0], part[0]))  # fmt: skip
+        kind = f"mean of {count} seed{'s' * (count != 1)}{_spread(name, key)}"
+    return records.chip(name, value, spec, unit, kind)
 
 
 def _spread(name: str, key: str) -> str:
@@ -52,7 +52,10 @@ def setting(name: str, key: str, spec: str = "") -> str:
         text = records.formatted(float(value), spec) if spec else f"{value:,}"
     else:
         text = str(value)
-    return f'<a class="mm-chip mm-chip--setting" href="{records.address(name)}" title="a setting of the run">{text}</a>'  # noqa: E501
+    return (
+        f'<a class="mm-chip mm-chip--setting" href="{records.address(name)}" '
+        f'title="a setting of the run">{esc(text)}</a>'
+    )
 
 
 def seconds(name: str) -> str:

@@ -11,18 +11,7 @@ from griffe import Extension, Object
 
 
 def fenced(text: str) -> str:
-    """Put each run of example lines, up to the next empty line, between fences.
-
-    >>> print(fenced("Adds.\\n\\n>>> 1 + 1\\n2\\n\\nEnd."))
-    Adds.
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
-    <BLANKLINE>
-    End.
-    """
+    """Put each run of example lines, up to the next empty line, between fences."""
     out: list[str] = []
     inside = False
     for line in text.splitlines():

@@ -1,8 +1,7 @@
 """What a lab shows before anyone runs it: computed once by the lab's own program, then cached.
 
 The program runs in a process of its own with `minimind_wiki.lite` (numpy, no torch), its knobs at
-their defaults. The cache in build/labs/ is keyed by the program, its knobs and the code that it runs
-on.
+their defaults. The cache in build/labs/ is keyed by the program, its knobs and the code below it.
 """
 
 from __future__ import annotations
@@ -32,7 +31,8 @@ figure = result.get("figure")
 out = {"figure": None, "plotly": None, "svg": "", "text": str(result.get("text", ""))}
 if figure is not None:
     from minimind_wiki.book.svg import figure_svg
-    out.update(figure=figure.to_dict(), plotly=figure.to_plotly(), svg=figure_svg(figure, sys.argv[3]))
+    out.update(figure=figure.to_dict(), plotly=figure.to_plotly())
+    out["svg"] = figure_svg(figure, sys.argv[3])
 sys.stdout.write("\\n@@RESULT@@" + json.dumps(out))
 """
 

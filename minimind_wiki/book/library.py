@@ -1,9 +1,10 @@
 """Curriculum, bibliography and glossary: the three YAML files in docs/ and what pages show of them.
 
-`docs/bibliography.yaml` maps a key to `authors, year, title, url` and optionally `where` (journal,
-conference, report) and `note` (Markdown: what we take from it). `docs/glossary.yaml` maps a key to
-`term` (as shown), `text` (Markdown, one or two sentences) and optionally `see: [keys]` and `module`.
-`docs/curriculum.yaml` holds the tiers with their modules, and the learning paths.
+`docs/bibliography.yaml` maps a key to `authors, year, title, url` and optionally `short` (as
+cited), `where` (journal, conference, report) and `note` (Markdown: what we take from it).
+`docs/glossary.yaml` maps a key to `term` (as shown), `text` (Markdown, one or two sentences) and
+optionally `see: [keys]` and `module`. `docs/curriculum.yaml` holds the tiers with their modules,
+and the learning paths.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def bibliography() -> str:
         )
         rows.append(
             f'<li id="{esc(key)}">{esc(entry["authors"])} ({entry["year"]}). '
-            f'<a href="{esc(entry["url"])}"><cite>{esc(entry["title"])}</cite></a>.{where}{note}</li>'
+            f'<a href="{esc(entry["url"])}"><cite>{esc(entry["title"])}</cite></a>.'
+            f"{where}{note}</li>"
         )
     return '<ul class="mm-bib">' + "".join(rows) + "</ul>"
 
@@ -149,7 +151,10 @@ def modules() -> dict[str, Module]:
         for item in tier["modules"]:
             slug = item["slug"]
             found[slug] = Module(
-                slug, item["title"], tier["title"], tuple(map(str, item.get("covers", []))),
+                slug,
+                item["title"],
+                tier["title"],
+                tuple(map(str, item.get("covers", []))),
                 module_page_status(slug),
             )
     return found
@@ -208,7 +213,7 @@ def path(slug: str) -> str:
         members = list(modules())
     head = (
         f'<p class="mm-path__about"><span class="mm-path__time">{esc(item["time"])}</span> · '
-        f'{esc(item["goal"])}</p>'
+        f"{esc(item['goal'])}</p>"
     )
     rows = "".join(_module_row(member) for member in members)
     return f'<div class="mm-path" data-path="{slug}">{head}<ol>{rows}</ol></div>'

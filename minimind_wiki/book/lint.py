@@ -1,9 +1,10 @@
 """Hand-typed measured numbers in the prose of module pages: each is an error.
 
-What a measurement could have produced must come from a record: decimals, powers of ten, percentages,
-factors such as "20×", times and rates. Code, formulas, macros, link addresses, headings, front matter
-and the names of models and versions are left out. In quizzes the explanations are read; questions and
-options are not, because a wrong option is an invented number by nature.
+What a measurement could have produced must come from a record: decimals, powers of ten,
+percentages, factors such as "20×", times and rates. Code, formulas, macros, link addresses,
+headings, front matter and the names of models and versions are left out. In quizzes the
+explanations are read; questions and options are not, because a wrong option is an invented number
+by nature.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ NOT_PROSE = [
     # names: Qwen2.5, Llama 3.1, Python 3.11, arXiv:1910.07467, section 2.1, version 1.2.3
     re.compile(r"\b[A-Za-z][A-Za-z-]*\d[\w.]*"),
     re.compile(
-        r"\b(?:Llama|Qwen|GPT|DeepSeek|Gemma|Phi|Mistral|MiniMind|OLMo|Python|PyTorch|NumPy|CUDA|torch|"
-        r"transformers|arXiv|version|sections?|chapters?|equations?|tables?|figures?|RFC)"
+        r"\b(?:Llama|Qwen|GPT|DeepSeek|Gemma|Phi|Mistral|MiniMind|OLMo|Python|PyTorch|NumPy|CUDA|"
+        r"torch|transformers|arXiv|version|sections?|chapters?|equations?|tables?|figures?|RFC)"
         r"[ :\-\u00a0]*\d+(?:\.\d+)*", re.IGNORECASE,
     ),
     re.compile(r"§\s*\d+(?:\.\d+)*"),
@@ -56,10 +57,11 @@ SUSPECT = re.compile(
     rf"|{SPAN}\s?×(?!\s*\d)"
     rf"|{SPAN}\s?x\b"
     rf"|{SPAN}\s*(?:ns|µs|us|ms|s|sec|seconds?|min|minutes?|hours?)\b"
-    rf"|{SPAN}\s*(?:k?tokens?|steps?|it|requests?|[kMGT]?B|[MGTP]?FLOPs?|samples?)\s?(?:/\s?s\b|/sec|per second|a second)"
+    rf"|{SPAN}\s*(?:k?tokens?|steps?|it|requests?|[kMGT]?B|[MGTP]?FLOPs?|samples?)"
+    r"\s?(?:/\s?s\b|/sec|per second|a second)"
     r"|(?<![\w.,])[-−+]?\d[\d,]*\.\d+(?![\w.]*\.\d)"
 )
-FENCE = re.compile(r"^(?P<indent>\s*)(?P<ticks>`{3,}|~{3,})\s*(?P<kind>[\w-]*)[^\n]*$", re.MULTILINE)
+FENCE = re.compile(r"^\s*(?P<ticks>`{3,}|~{3,})\s*(?P<kind>[\w-]*)[^\n]*$", re.MULTILINE)
 READ_IN_FENCES = {"predict": ("reveal", "why"), "figure": ("caption",)}
 
 
@@ -80,7 +82,8 @@ def _without_fences(text: str) -> str:
             continue
         ticks = opened.group("ticks")
         end = at + 1
-        while end < len(lines) and not re.match(rf"^\s*{ticks[0]}{{{len(ticks)},}}\s*$", lines[end]):
+        closing = re.compile(rf"^\s*{ticks[0]}{{{len(ticks)},}}\s*$")
+        while end < len(lines) and not closing.match(lines[end]):
             end += 1
         body = lines[at + 1 : end]
         out.append("")
@@ -161,9 +164,9 @@ FEW = 4  # below this many questions a pattern proves nothing
 def quiz_problems(docs: Path | None = None) -> list[str]:
     """Quiz files whose right answers can be told without reading.
 
-    With four or more single-choice questions: the right option is not at one place in more than half
-    of them, is strictly the longest in at most half, and strictly the shortest in at most half. Quiz
-    ids are unique over the site.
+    With four or more single-choice questions: the right option is not at one place in more than
+    half of them, is strictly the longest in at most half, and strictly the shortest in at most half.
+    Quiz ids are unique over the site.
     """
     base = docs or pages.docs()
     out = []

@@ -1,4 +1,4 @@
-"""The macros of the pages: what `{{ … }}` may call. Functions only, never data, and all of them raise.
+"""The macros of the pages: what `{{ … }}` may call. Functions only, never data; all of them raise.
 
 A lookup in bare data can print a method of a dict and pass every check; a function cannot.
 Loaded by the macros plugin of MkDocs (`modules: [minimind_wiki.book.macros]`).
@@ -36,9 +36,10 @@ MACROS: dict[str, Callable[..., str]] = {
 }
 
 
-# Macros that give a piece of a line. Their attributes stand in single quotes, so that they can be used
-# inside a double-quoted text of YAML; what is inside the quotes is escaped either way.
-IN_LINE = ("m", "setting", "seconds", "verdict", "given", "symbol", "ref", "cited", "term", "module_link")
+# Macros that give a piece of a line. Their attributes stand in single quotes, so that they can be
+# used inside a double-quoted text of YAML; what is inside the quotes is escaped either way.
+IN_LINE = ("m", "setting", "seconds", "verdict", "given", "symbol", "ref", "cited", "term",
+           "module_link")  # fmt: skip
 
 
 def _single_quoted(function: Callable[..., str]) -> Callable[..., str]:

@@ -1,15 +1,15 @@
 """Notebooks: executed by mkdocs-jupyter, then given the look of every other page.
 
-mkdocs-jupyter inlines 600 KB of styles and scripts from other origins and cannot show Plotly. So the
-page it makes serves as the executed notebook only: its text cells are rendered again from the source
-by the book's own Markdown, its code by the book's highlighter, and figures by the markup of the
-`figure` fence. HTML:
+mkdocs-jupyter inlines 600 KB of styles and scripts from other origins and cannot show Plotly. So
+the page it makes serves as the executed notebook only: its text cells are rendered again from the
+source by the book's own Markdown, its code by the book's highlighter, and figures by the markup of
+the `figure` fence. HTML:
 
     <div class="mm-notebook">
       <p class="mm-notebook__files">Download: <a href="NAME.ipynb" download>notebook</a> …</p>
       <div class="mm-notebook__text">…</div>
       <div class="mm-notebook__code">highlighted code</div>
-      <div class="mm-notebook__output"><pre class="mm-notebook__print">…</pre> or a figure or a table</div>
+      <div class="mm-notebook__output"><pre class="mm-notebook__print">…</pre>|figure|table</div>
     </div>
 """
 
@@ -58,7 +58,7 @@ def place() -> None:
 
 
 def environment() -> dict[str, str]:
-    """Variables for executing notebooks: the package, our display hook, a cache keyed by the code."""
+    """Variables for executing notebooks: the package, our display hook, a cache by code."""
     digest = hashlib.sha256(STARTUP.read_bytes())
     for file in sorted((PACKAGE / "lite").rglob("*.py")):
         digest.update(file.read_bytes())
@@ -86,7 +86,8 @@ def finish(site: Path) -> list[str]:
                 f"'notebooks/{file.name}' to the nav of mkdocs.yml."
             )
         pages.enter(f"notebooks/{file.name}", f"notebooks/{file.stem}/")
-        page.write_text(_page(page.read_text(encoding="utf-8"), file, page.parent), encoding="utf-8")
+        made = _page(page.read_text(encoding="utf-8"), file, page.parent)
+        page.write_text(made, encoding="utf-8")
         done.append(file.stem)
     return done
 
@@ -114,9 +115,7 @@ def _page(text: str, file: Path, folder: Path) -> str:
         if cell.cell_type == "markdown":
             parts.append(f'<div class="mm-notebook__text">{_text(cell.source)}</div>')
             continue
-        parts.append(
-            f'<div class="mm-notebook__code">{markup.block(_code(cell.source))}</div>'
-        )
+        parts.append(f'<div class="mm-notebook__code">{markup.block(_code(cell.source))}</div>')
         for output in shown.select(".jp-OutputArea-output"):
             count += 1
             parts.append(f'<div class="mm-notebook__output">{_output(output, file, count)}</div>')
@@ -138,9 +137,7 @@ def _downloads(stem: str) -> str:
 @cache
 def _markdown() -> Markdown:
     # The plugin makes the page's table of contents with the same extension, so the ids agree.
-    return Markdown(
-        extensions=[*markup.EXTENSIONS, "toc"], extension_configs=markup.CONFIGS  # type: ignore[arg-type]
-    )
+    return Markdown(extensions=[*markup.EXTENSIONS, "toc"], extension_configs=markup.CONFIGS)
 
 
 def _text(source: str) -> str:
@@ -188,7 +185,8 @@ def _figure(plotly: dict[str, Any], stem: str, count: int) -> str:
 def describe(spec: dict[str, Any]) -> str:
     """A sentence for a figure that carries no text of its own.
 
-    >>> describe({"panels": [{"x": {"label": "step"}, "y": {"label": "loss"}, "lines": [{"name": "a"}]}]})
+    >>> panel = {"x": {"label": "step"}, "y": {"label": "loss"}, "lines": [{"name": "a"}]}
+    >>> describe({"panels": [panel]})
     'Plot of loss against step: a.'
     """
     parts = []

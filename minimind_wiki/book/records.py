@@ -53,7 +53,7 @@ def lookup(name: str, key: str) -> float:
     except MinimindError as error:
         raise pages.fault(f"m('{name}', '{key}'): {_without_page(error)}") from None
     if not math.isfinite(value):
-        raise pages.fault(f"m('{name}', '{key}'): the record holds {value}, which cannot be printed.")
+        raise pages.fault(f"m('{name}', '{key}'): the record holds {value}; choose another key.")
     return value
 
 

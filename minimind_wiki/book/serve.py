@@ -21,8 +21,9 @@ from minimind_wiki.errors import MinimindError
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm",
          ".whl": "application/zip", ".json": "application/json", ".css": "text/css",
          ".svg": "image/svg+xml", ".woff2": "font/woff2", ".html": "text/html; charset=utf-8",
-         ".xml": "application/xml", ".txt": "text/plain; charset=utf-8", ".ipynb": "application/json",
-         ".py": "text/plain; charset=utf-8", ".data": "application/octet-stream"}  # fmt: skip
+         ".xml": "application/xml", ".txt": "text/plain; charset=utf-8",
+         ".ipynb": "application/json", ".py": "text/plain; charset=utf-8",
+         ".data": "application/octet-stream"}  # fmt: skip
 SQUEEZED = {".html", ".js", ".mjs", ".css", ".json", ".svg", ".xml", ".txt", ".wasm", ".ipynb"}
 TRIES = 20
 ORIGIN = re.compile(rb"<loc>https?://[^/<]+")
@@ -112,12 +113,12 @@ def start(site: Path, port: int = 8000, host: str = "127.0.0.1") -> tuple[Server
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, directory=str(site), **kwargs)
 
-    busy = []
+    busy: list[int] = []
     for candidate in range(port, port + TRIES) if port else [0]:
         try:
             return Server((host, candidate), Bound), busy
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise MinimindError(f"cannot listen on {host}:{candidate}: {error.strerror}") from None
+                raise MinimindError(f"cannot listen on {host}: {error.strerror}") from None
             busy.append(candidate)
     raise MinimindError(f"the ports {busy[0]} to {busy[-1]} are all taken; choose one with --port.")

@@ -1,4 +1,4 @@
-"""Code in pages: whole objects by name, regions of files, links to the reference. Never line numbers.
+"""Code in pages: objects by name, regions of files, links to the reference. Never line numbers.
 
 An object is written `package.module:name` (`:Class.method` for what is inside); it is found by
 parsing the file, so that nothing is imported. Every lookup fails with the nearest names.

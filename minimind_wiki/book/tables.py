@@ -45,7 +45,8 @@ def figure_tables(plotly: dict[str, Any], alt: str) -> str:
     made = [_panel(plotly.get("layout", {}), axis, traces) for axis, traces in panels.items()]
     return (
         '<details class="mm-figure__table"><summary>Data as a table</summary>'
-        f'<div class="mm-table-scroll" tabindex="0" role="region" aria-label="{esc("Data: " + alt)}">'
+        '<div class="mm-table-scroll" tabindex="0" role="region" '
+        f'aria-label="{esc("Data: " + alt)}">'
         f"{''.join(made)}</div></details>"
     )
 

@@ -78,8 +78,12 @@ class Converter:
     def _ask(self, tex: str, display: bool) -> str:
         if self.node is None:
             self.node = subprocess.Popen(
-                [_node(), str(TOOL)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                encoding="utf-8", cwd=TOOL.parent,
+                [_node(), str(TOOL)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                cwd=TOOL.parent,
             )
         assert self.node.stdin is not None and self.node.stdout is not None
         line = ""
@@ -107,7 +111,7 @@ def _node() -> str:
     found = shutil.which("node", path=os.pathsep.join([beside, os.environ.get("PATH", "")]))
     if found is None:
         raise MinimindError(
-            "Node is needed to convert formulas and was not found. Run 'make setup', which gets one."
+            "Node is needed to convert formulas and was not found: run 'make setup'."
         )
     return found
 
@@ -157,20 +161,17 @@ class FormulaPostprocessor(Postprocessor):
         tex = html.unescape(match.group(2)).strip()[2:-2]
         if match.group(1) == "span":
             return f'<span class="mm-math">{to_mathml(tex)}</span>'
-        return (
-            '<div class="mm-math mm-math--display">'
-            f"{to_mathml(tex, display=True)}</div>"
-        )
+        return f'<div class="mm-math mm-math--display">{to_mathml(tex, display=True)}</div>'
 
 
 class TexExtension(Extension):
     """Python-Markdown extension; needs pymdownx.arithmatex with generic: true."""
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 (Markdown's name)
+    def extendMarkdown(self, md: Markdown) -> None:
         """Register after every other postprocessor."""
         md.postprocessors.register(FormulaPostprocessor(md), "mm-tex", -10)
 
 
-def makeExtension(**kwargs: Any) -> TexExtension:  # noqa: N802 (Markdown's name)
+def makeExtension(**kwargs: Any) -> TexExtension:
     """Entry point of Python-Markdown."""
     return TexExtension(**kwargs)

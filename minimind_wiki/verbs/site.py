@@ -13,8 +13,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of the three jobs."""
     jobs = parser.add_subparsers(dest="job", required=True, metavar="build|check|serve")
     build = jobs.add_parser("build", help="build all pages into site/ and check them")
-    build.add_argument("--strict", action="store_true", help="fail on every warning and stale record")
-    build.add_argument("--drafts", action="store_true", help="also build modules marked draft: true")
+    build.add_argument("--strict", action="store_true", help="fail on warnings and stale records")
+    build.add_argument("--drafts", action="store_true", help="also build draft modules")
     build.add_argument("--out", type=Path, default=None, help="folder of the built site (site/)")
     check = jobs.add_parser("check", help="check the sources and the pages that are built")
     check.add_argument("--site", type=Path, default=None, help="folder of the built site (site/)")

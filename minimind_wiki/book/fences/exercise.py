@@ -9,7 +9,8 @@ importance?, contract, hints`), `starter.py`, `solution.py`, `check.py`.
 
 HTML:
 
-    <div class="mm-exercise" id="exercise-normalization-rms_norm" data-exercise="normalization/rms_norm">
+    <div class="mm-exercise" id="exercise-normalization-rms_norm"
+         data-exercise="normalization/rms_norm">
       <script type="application/json" class="mm-exercise__spec">{"name", "title", "minutes",
         "difficulty", "importance", "contract_html", "starter", "check", "solution",
         "hints_html": ["…"]}</script>
@@ -20,7 +21,7 @@ HTML:
         <div class="mm-exercise__starter">highlighted code</div>
         <p class="mm-exercise__command">… <code>minimind exercise …</code></p>
         <details class="mm-exercise__hint"><summary>Hint 1 of 3</summary>…</details> …
-        <details class="mm-exercise__solution"><summary>A solution</summary>highlighted code</details>
+        <details class="mm-exercise__solution"><summary>A solution</summary>code</details>
       </div>
     </div>
 """

@@ -13,10 +13,11 @@ HTML:
             data-figure="normalization/depth:forward">
       <div class="mm-figure__static" role="img" aria-label="ALT">SVG</div>
       <script type="application/json" class="mm-figure__data">{"data": [], "layout": {}}</script>
-      <figcaption>caption <a class="mm-figure__record" href="…/reproducibility/#normalization-depth">
-        record</a></figcaption>
+      <figcaption>caption
+        <a class="mm-figure__record" href="…/reproducibility/#normalization-depth">record</a>
+      </figcaption>
       <details class="mm-figure__table"><summary>Data as a table</summary>
-        <div class="mm-table-scroll" tabindex="0" role="region" aria-label="…"><table>…</table></div>
+        <div class="mm-table-scroll" tabindex="0" role="region" aria-label="…">tables</div>
       </details>
     </figure>
 """

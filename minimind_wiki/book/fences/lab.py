@@ -4,16 +4,17 @@ Body of a `lab` fence:
 
     name: normalization/stack
 
-Reads `snippets/normalization/stack.yaml` (`title, question, knobs, caption?`) and `stack.py`. What
-stands in the page before anyone runs it is computed when the site is built, by the same file with
-the knobs at their defaults, so it cannot be out of date.
+Reads `snippets/normalization/stack.yaml` (`title, question, knobs, caption?, alt?`) and
+`stack.py`. What stands in the page before anyone runs it is computed when the site is built, by
+the same file with the knobs at their defaults, so it cannot be out of date.
 
 HTML:
 
     <div class="mm-lab" id="lab-normalization-stack" data-lab="normalization/stack">
-      <script type="application/json" class="mm-lab__spec">{"name", "title", "question", "question_html",
-        "knobs": [{"name", "label", "type", "min", "max", "step", "options", "default", "help"}], "code",
-        "caption_html", "recorded": {"plotly": {…}|null, "text": "…"}}</script>
+      <script type="application/json" class="mm-lab__spec">{"name", "title", "question",
+        "question_html", "knobs": [{"name", "label", "type", "min", "max", "step", "options",
+        "default", "help"}], "code", "caption_html",
+        "recorded": {"plotly": {…}|null, "text": "…"}}</script>
       <div class="mm-lab__static">
         <p class="mm-lab__title">…</p><div class="mm-lab__question">…</div>
         <div class="mm-lab__picture" role="img" aria-label="…">SVG</div>
@@ -58,9 +59,10 @@ def lab(body: Body) -> str:
         "caption_html": markup.block(spec.get("caption", "")),
         "recorded": {"plotly": recorded["plotly"], "text": recorded["text"]},
     }
+    alt = str(spec.get("alt") or spec["title"])
     return (
         f'<div class="mm-lab" id="lab-{slug(name)}" data-lab="{esc(name)}">'
-        f"{pages.json_script(data, 'mm-lab__spec')}{_static(data, recorded)}</div>"
+        f"{pages.json_script(data, 'mm-lab__spec')}{_static(data, recorded, alt)}</div>"
     )
 
 
@@ -69,9 +71,7 @@ def load(name: str) -> tuple[dict[str, Any], str]:
     base = pages.root() / "snippets" / name
     program = base.with_suffix(".py")
     if not program.is_file():
-        known = [
-            f"{p.parent.name}/{p.stem}" for p in (pages.root() / "snippets").glob("*/*.yaml")
-        ]
+        known = [f"{p.parent.name}/{p.stem}" for p in (pages.root() / "snippets").glob("*/*.yaml")]
         raise MinimindError(str(unknown("lab", name, known)))
     spec = pages.read_yaml(base.with_suffix(".yaml"))
     where = f"snippets/{name}.yaml"
@@ -90,14 +90,14 @@ def load(name: str) -> tuple[dict[str, Any], str]:
     return spec, program.read_text(encoding="utf-8")
 
 
-def _static(data: dict[str, Any], recorded: dict[str, Any]) -> str:
+def _static(data: dict[str, Any], recorded: dict[str, Any], alt: str) -> str:
     picture = text = table = ""
     if recorded["svg"]:
         picture = (
-            f'<div class="mm-lab__picture" role="img" aria-label="{esc(data["title"])}">'
+            f'<div class="mm-lab__picture" role="img" aria-label="{esc(alt)}">'
             f"{recorded['svg']}</div>"
         )
-        table = figure_tables(recorded["plotly"], data["title"])
+        table = figure_tables(recorded["plotly"], alt)
     if recorded["text"]:
         text = f'<pre class="mm-lab__text">{esc(recorded["text"])}</pre>'
     knobs = "".join(

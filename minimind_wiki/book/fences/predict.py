@@ -17,12 +17,13 @@ Body of a `recall` fence:
 HTML:
 
     <div class="mm-predict" data-predict="ID">
-      <script type="application/json">{"id", "ask_html", "options": [{"text_html", "right", "why_html"}],
-        "reveal_html"}</script>
+      <script type="application/json">{"id", "ask_html",
+        "options": [{"text_html", "right", "why_html"}], "reveal_html"}</script>
       <div class="mm-predict__ask">…</div>
       <ol class="mm-predict__options" type="A"><li>…</li></ol>
       <details class="mm-predict__reveal"><summary>Choose first, then open</summary>
-        <ol class="mm-predict__whys" type="A"><li class="mm-predict__why mm-predict__why--right|--wrong">…</li></ol>
+        <ol class="mm-predict__whys" type="A">
+          <li class="mm-predict__why mm-predict__why--right|--wrong">…</li></ol>
         …reveal…</details>
     </div>
 

@@ -4,17 +4,18 @@ Body of a `quiz` fence:
 
     file: quiz.yaml
 
-The file: `id` and `questions`, each `{id, type: single|multi|number, ask, options: [{text, right?,
-why}], answer?, source?, tolerance?, relative_tolerance?, unit?, why?, experiment?: {name, path}}`. Texts are Markdown. A
-number that was measured comes from a record (`experiment`); one that is worked out in the page may
-be typed with a `source` that says where. `tolerance` is in the question's unit,
-`relative_tolerance` a share of the answer; with neither, 5 % of it.
+The file: `id` and `questions`, each `{id, type: single|multi|number, ask, options: [{text,
+right?, why}], answer?, source?, tolerance?, relative_tolerance?, unit?, why?, experiment?: {name,
+path}}`. Texts are Markdown. A number that was measured comes from a record (`experiment`); one
+that is worked out in the page may be typed with a `source` that says where. `tolerance` is in the
+question's unit, `relative_tolerance` a share of the answer; with neither, 5 % of it.
 
 HTML (every `*_html` is HTML made here; the rest is plain text):
 
     <div class="mm-quiz" data-quiz="ID">
       <script type="application/json">{"id", "questions": [
-        {"id", "type": "single|multi", "ask_html", "options": [{"text_html", "right": bool, "why_html"}]},
+        {"id", "type": "single|multi", "ask_html",
+         "options": [{"text_html", "right": bool, "why_html"}]},
         {"id", "type": "number", "ask_html", "answer": 2.5, "tolerance" and/or "relative_tolerance",
          "unit": "", "why_html"}
       ]}</script>
@@ -24,7 +25,7 @@ HTML (every `*_html` is HTML made here; the rest is plain text):
           <ol class="mm-quiz__options" type="A"><li>…</li></ol>          (not for numbers)
           <details class="mm-quiz__answer"><summary>Answer</summary>
             <ol class="mm-quiz__whys" type="A"><li class="mm-quiz__why mm-quiz__why--right|--wrong">
-              <strong>Right.|Wrong.</strong> …</li></ol>                  (numbers: <p>2.5 unit</p> + why)
+              <strong>Right.|Wrong.</strong> …</li></ol>                  (numbers: <p>2.5</p> why)
           </details></li>
       </ol>
     </div>
@@ -40,7 +41,8 @@ from minimind_wiki.book.pages import esc
 from minimind_wiki.errors import MinimindError
 
 TYPES = ("single", "multi", "number")
-OPTIONAL = ("options", "answer", "source", "tolerance", "relative_tolerance", "unit", "why", "experiment")
+OPTIONAL = ("options", "answer", "source", "tolerance", "relative_tolerance", "unit", "why",
+            "experiment")  # fmt: skip
 
 
 @fence
@@ -67,7 +69,7 @@ def validate(body: Body) -> dict[str, Any]:
         where = f"question {number}"
         check_fields(question, ["id", "type", "ask"], OPTIONAL, where)
         if question["id"] in seen:
-            raise MinimindError(f"{where}: the id '{question['id']}' is used twice; ids are unique.")
+            raise MinimindError(f"{where}: the id '{question['id']}' is used twice.")
         seen.add(question["id"])
         where = f"{where} ('{question['id']}')"
         if question["type"] not in TYPES:
@@ -82,7 +84,7 @@ def _choice(question: Body, where: str) -> dict[str, Any]:
     options = read_options(question["options"], where)
     right = sum(option["right"] for option in options)
     if question["type"] == "single" and right != 1:
-        raise MinimindError(f"{where}: {right} options are marked 'right: true'; exactly 1 must be.")
+        raise MinimindError(f"{where}: {right} options are 'right: true'; exactly 1 must be.")
     if question["type"] == "multi" and right < 1:
         raise MinimindError(f"{where}: no option is marked 'right: true'; at least 1 must be.")
     made = {"id": question["id"], "type": question["type"], "options": options,
@@ -124,9 +126,11 @@ def _number(question: Body, where: str) -> dict[str, Any]:
         why = f"{markup.inline(question['source'])}"
     if question.get("why"):
         why = f"{markup.block(question['why'])}<p>{why}</p>"
-    allowed = {n: float(question[n]) for n in ("tolerance", "relative_tolerance") if n in question}
+    names = ("tolerance", "relative_tolerance")
+    allowed: dict[str, float] = {n: float(question[n]) for n in names if n in question}
+    allowed = allowed or {"relative_tolerance": 0.05}
     return {"id": question["id"], "type": "number", "ask_html": markup.block(question["ask"]),
-            "answer": value, **(allowed or {"relative_tolerance": 0.05}),
+            "answer": value, **allowed,
             "unit": str(question.get("unit", "")), "why_html": why}  # fmt: skip
 
 
