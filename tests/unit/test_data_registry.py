@@ -1,0 +1,126 @@
+"""The registry: where a data set is looked for, and that a broken file is refused by name."""
+
+import hashlib
+
+import pytest
+
+from minimind_wiki.data import corpus, registry
+from minimind_wiki.errors import MinimindError, WrongCall
+
+TEXT = ("All the world's a stage, and all the men and women merely players.\n" * 20).encode()
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    """One small data set in place of TinyShakespeare, an empty data folder and cache."""
+    source = tmp_path / "source.txt"
+    source.write_bytes(TEXT)
+    item = registry.Entry(
+        name="tinyshakespeare", about="a stage", url=source.as_uri(), bytes=len(TEXT),
+        sha256=hashlib.sha256(TEXT).hexdigest(), licence="none", schema="text", citation="nobody",
+        places=("lm/tinyshakespeare.txt", "tinyshakespeare.txt"),
+    )  # fmt: skip
+    monkeypatch.setattr(registry, "REGISTRY", {item.name: item})
+    data = tmp_path / "data"
+    data.mkdir()
+    monkeypatch.setenv("MINIMIND_DATA", str(data))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return item
+
+
+def put(tmp_path, content, place="lm/tinyshakespeare.txt", root="data"):
+    path = tmp_path / root / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_the_real_entry_is_the_published_file():
+    item = registry.REGISTRY["tinyshakespeare"]
+    assert (item.bytes, item.sha256[:8]) == (1_115_394, "86c4e6aa")
+    assert "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e" in item.url
+
+
+@pytest.mark.parametrize("place", ["lm/tinyshakespeare.txt", "tinyshakespeare.txt"])
+def test_found_in_the_data_folder(stage, tmp_path, place):
+    path = put(tmp_path, TEXT, place)
+    found = corpus.load_corpus("tinyshakespeare")
+    assert found.documents == (TEXT.decode(),)
+    assert str(path) in found.describe()
+
+
+def test_the_data_folder_wins_over_the_cache(stage, tmp_path):
+    put(tmp_path, TEXT, root="cache/minimind/data")
+    assert registry.find(stage) == tmp_path / "cache/minimind/data/lm/tinyshakespeare.txt"
+    path = put(tmp_path, TEXT)
+    assert registry.find(stage) == path
+
+
+def test_fetched_into_the_cache_with_progress_and_kept(stage, tmp_path):
+    calls = []
+    path = registry.fetch(stage, lambda done, total: calls.append((done, total)))
+    assert path == tmp_path / "cache/minimind/data/lm/tinyshakespeare.txt"
+    assert path.read_bytes() == TEXT
+    assert calls[-1] == (len(TEXT), len(TEXT))
+    assert [f.name for f in path.parent.iterdir()] == [path.name]  # no temporary file is left
+    (tmp_path / "source.txt").unlink()
+    assert registry.fetch(stage) == path  # the second time nothing is fetched
+
+
+def test_wrong_bytes_from_the_network_never_become_the_data_set(stage, tmp_path):
+    (tmp_path / "source.txt").write_bytes(TEXT[:-1] + b"!")
+    with pytest.raises(MinimindError, match=r"is not tinyshakespeare .* Put the file at .*cache"):
+        registry.fetch(stage)
+    assert not list((tmp_path / "cache/minimind/data/lm").iterdir())
+
+
+def test_asked_for_and_neither_here_nor_fetched(stage, tmp_path):
+    (tmp_path / "source.txt").unlink()
+    with pytest.raises(MinimindError) as caught:
+        corpus.load_corpus("tinyshakespeare")
+    for part in ("could not be fetched", "Put the file at", "MINIMIND_DATA", "without --data"):
+        assert part in str(caught.value)
+
+
+def test_not_asked_for_and_not_here_is_the_embedded_corpus_said_aloud(stage):
+    found = corpus.load_corpus()
+    assert found.name == "the embedded village corpus"
+    assert "because --data was not given and tinyshakespeare is neither" in found.describe()
+
+
+def test_not_asked_for_but_here_is_used_said_aloud(stage, tmp_path):
+    path = put(tmp_path, TEXT)
+    found = corpus.load_corpus()
+    assert found.name == "tinyshakespeare"
+    assert f"because --data was not given and {path} is there" in found.describe()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"tinyshakespeare.txt is empty; tinyshakespeare has 1,3\d\d bytes\. Delete it and"),
+        (TEXT[:500], r"is cut: 500 of 1,3\d\d bytes .* Delete it and run 'minimind data fetch"),
+        (TEXT[:-1] + b"!", r"its sha256 is [0-9a-f]{12}…, expected .* give its path to --data"),
+        (TEXT + b"more", r"its sha256 is"),
+    ],
+)
+@pytest.mark.parametrize("spec", ["tinyshakespeare", None])
+def test_a_broken_file_is_refused_and_never_replaced_in_silence(
+    stage, tmp_path, content, message, spec
+):
+    put(tmp_path, content)
+    with pytest.raises(MinimindError, match=message):
+        corpus.load_corpus(spec)
+
+
+def test_data_folder_that_is_none(stage, monkeypatch):
+    monkeypatch.setenv("MINIMIND_DATA", "/no/such/folder")
+    with pytest.raises(MinimindError, match="MINIMIND_DATA names /no/such/folder"):
+        corpus.load_corpus()
+
+
+def test_unknown_name_gets_the_nearest(stage):
+    with pytest.raises(WrongCall, match="did you mean 'tinyshakespeare'"):
+        corpus.load_corpus("tinyshakspeare")
+    with pytest.raises(WrongCall, match="did you mean 'embedded'"):
+        registry.entry("embeded")

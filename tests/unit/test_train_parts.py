@@ -1,0 +1,215 @@
+"""The parts of a run: settings, schedule, optimizer groups, batches, the bigram bar, the device."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from minimind_wiki.data import Corpus
+from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.model import PRESETS, ModelConfig, Transformer, preset
+from minimind_wiki.tokenizer import ByteTokenizer
+from minimind_wiki.train.batches import Batches, gather, measured_starts, split_ids, tokenize
+from minimind_wiki.train.bigram import bigram_log_probabilities, bigram_loss
+from minimind_wiki.train.config import RECIPES, TrainConfig, build
+from minimind_wiki.train.device import choose
+from minimind_wiki.train.flags import convert, field_docs, field_types, read_yaml
+from minimind_wiki.train.optim import decay_groups, make_adamw
+from minimind_wiki.train.report import printable
+from minimind_wiki.train.schedule import learning_rate
+
+
+# --- settings -----------------------------------------------------------------------------------
+def test_every_field_has_a_type_and_a_text_for_its_flag():
+    for cls in (TrainConfig, ModelConfig):
+        docs, types = field_docs(cls), field_types(cls)
+        assert docs.keys() == types.keys()
+        assert all(len(doc) > 10 for doc in docs.values())
+        assert set(types.values()) <= {str, int, float, bool}
+
+
+def test_recipes_are_for_presets_and_for_fields():
+    assert set(RECIPES) <= set(PRESETS)
+    for name in RECIPES:
+        build({"preset": name}, ())[0].validate()
+
+
+def test_what_is_given_wins_over_the_recipe_and_that_over_the_default():
+    config, fields = build({"preset": "nano", "steps": 7, "hidden_size": 32}, ("hidden_size",))
+    assert config.steps == 7
+    assert config.context_length == RECIPES["nano"]["context_length"] != TrainConfig.context_length
+    assert fields == {"hidden_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"steps": 0}, "steps is 0, but it must be at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0, but it must be above 0"),
+        ({"learning_rate": math.inf}, "learning_rate is inf, .* finite"),
+        ({"weight_decay": math.nan}, "weight_decay is nan"),
+        ({"held_out": 1.0}, "held_out is 1.0"),
+        ({"beta2": 1.0}, "beta2 is 1.0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"warmup_steps": 9, "steps": 8}, r"at most steps \(8\)"),
+        ({"micro_batch_size": 5}, r"a divisor of batch_size"),
+        ({"device": "gpu"}, "unknown device 'gpu'; did you mean 'cpu'"),
+        ({"dtype": "float16"}, "unknown dtype 'float16'; did you mean"),
+        ({"lerning_rate": 1.0}, "unknown field 'lerning_rate'; did you mean 'learning_rate'"),
+        ({"hiden_size": 1}, "unknown field 'hiden_size'; did you mean 'hidden_size'"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(given, message):
+    with pytest.raises(WrongCall, match=message):
+        build(given, field_types(ModelConfig))
+
+
+def test_yaml(tmp_path):
+    types = field_types(TrainConfig)
+    path = tmp_path / "run.yaml"
+    path.write_text("learning_rate: 3e-4\nsteps: 20\ncompile: false\npreset: 26m\n")
+    assert read_yaml(path, types) == {
+        "learning_rate": 3e-4, "steps": 20, "compile": False, "preset": "26m",
+    }  # fmt: skip
+    for text, message in [
+        ("steps: many", r"run.yaml: steps is 'many', but it must be a whole number"),
+        ("steps: 1.5", "steps is 1.5"),
+        ("compile: 1", "compile is 1, but it must be true or false"),
+        ("stepz: 3", r"unknown field in .*run.yaml 'stepz'; did you mean 'steps'"),
+        ("- 1", "must hold one 'field: value' a line"),
+        ("a: [", "cannot be read as YAML"),
+        ("seed: !!python/object/apply:os.system ['true']", "cannot be read as YAML"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(MinimindError, match=message):
+            read_yaml(path, types)
+    with pytest.raises(MinimindError, match="does not exist"):
+        read_yaml(tmp_path / "no.yaml", types)
+
+
+def test_convert_accepts_dashes_and_scientific_numbers():
+    types = field_types(TrainConfig)
+    assert convert("learning-rate", "1e-3", types) == 1e-3
+    assert convert("steps", "1e3", types) == 1000
+    with pytest.raises(WrongCall, match="seed is 'nan'"):
+        convert("seed", "nan", types)
+
+
+# --- schedule and optimizer -----------------------------------------------------------------------
+def test_schedule_starts_above_zero_peaks_once_and_ends_at_last():
+    rates = [learning_rate(step, 100, 10, 1.0, 0.1) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == 1.0
+    assert rates[-1] == pytest.approx(0.1)
+    assert all(a > b for a, b in pairwise(rates[9:]))
+    assert learning_rate(0, 1, 1, 1.0) == 1.0  # a run of one step has the peak
+
+
+def test_norms_biases_and_embeddings_are_not_decayed():
+    model = Transformer(preset("nano"), seed=0)
+    decayed, plain = decay_groups(model)
+    assert sorted(decayed + plain) == sorted(n for n, _ in model.named_parameters())
+    assert {n.rsplit(".", 2)[-2] for n in decayed} == {
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    }  # fmt: skip
+    assert "model.embed_tokens.weight" in plain  # also the head: tied
+    biased = nn.Sequential(nn.Embedding(4, 4), nn.Linear(4, 4), nn.LayerNorm(4))
+    assert decay_groups(biased)[0] == ["1.weight"]
+    groups = make_adamw(model, 0.1, (0.9, 0.99)).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+
+
+# --- batches --------------------------------------------------------------------------------------
+def test_a_batch_is_a_function_of_seed_and_step():
+    ids = np.arange(1000) % 251
+    one, two = Batches(ids, 4, 16, seed=3), Batches(ids, 4, 16, seed=3)
+    later = two.at(40)  # asked out of order
+    for step in range(40):
+        one.at(step)
+    assert torch.equal(one.at(40), later)
+    assert not torch.equal(Batches(ids, 4, 16, seed=4).at(40), later)
+
+
+def test_an_epoch_reads_each_window_once_and_the_next_is_cut_elsewhere():
+    ids = np.arange(1000)
+    batches = Batches(ids, batch_size=7, context_length=10, seed=0)
+    starts = np.concatenate([batches.starts(step) for step in range(60)])
+    first, second = starts[: batches.windows], starts[batches.windows : 2 * batches.windows]
+    for epoch in (first, second):
+        assert len(set(epoch.tolist())) == batches.windows
+        assert np.diff(np.sort(epoch)).tolist() == [10] * (batches.windows - 1)
+        assert epoch.min() >= 0 and epoch.max() + 11 <= len(ids)
+    assert first.min() != second.min()
+    assert batches.at(0).shape == (7, 11)
+
+
+def test_the_smallest_corpus_is_one_window():
+    batches = Batches(np.arange(17), batch_size=2, context_length=16, seed=0)
+    assert batches.at(5)[:, 0].tolist() == [0, 0]
+
+
+def test_held_out_windows_are_disjoint_and_predict_each_token_once():
+    ids = np.arange(101)
+    starts = measured_starts(len(ids), 10, most=1000)
+    assert gather(ids, starts, 10)[:, 1:].flatten().tolist() == list(range(1, 101))
+    assert len(measured_starts(len(ids), 10, most=4)) == 4
+
+
+def test_documents_are_closed_and_the_split_is_the_last_tenth():
+    tokenizer = ByteTokenizer()
+    ids = tokenize(Corpus("x", ("ab", "c"), "", ""), tokenizer)
+    assert ids.tolist() == [97, 98, 258, 99, 258]
+    assert tokenize(Corpus("x", ("ab",), "", ""), tokenizer).tolist() == [97, 98]
+    split = split_ids(np.arange(1000), 0.1, 16, "x")
+    assert (len(split.train), split.held_out[0]) == (900, 900)
+
+
+def test_a_corpus_shorter_than_one_context_says_what_to_do():
+    message = r"x.txt is too short: 100 tokens.* part has 10 .* needs 17.*smaller --context-length"
+    with pytest.raises(MinimindError, match=message):
+        split_ids(np.arange(100), 0.1, 16, "x.txt")
+
+
+# --- the bar --------------------------------------------------------------------------------------
+def test_bigram_probabilities_are_counts():
+    table = np.exp(bigram_log_probabilities(np.array([0, 1, 0, 1, 0, 2]), 3, pseudo=1e-9))
+    assert table.sum(axis=1) == pytest.approx(1.0)
+    assert table[0].tolist() == pytest.approx([0, 2 / 3, 1 / 3], abs=1e-6)
+    assert table[1].tolist() == pytest.approx([1, 0, 0], abs=1e-6)
+
+
+def test_bigram_loss_is_that_of_the_source():
+    """A Markov chain with known entropy: the bar lies on it, and well below the unigram's."""
+    rng = np.random.default_rng(0)
+    state, ids = 0, []
+    for draw in rng.random(60_000):
+        state = (state + 1) % 3 if draw < 0.9 else state
+        ids.append(state)
+    ids = np.array(ids)
+    entropy = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1))
+    starts = measured_starts(6000, 50, 1000)
+    assert bigram_loss(ids[:54_000], ids[54_000:], starts, 50, 3) == pytest.approx(
+        entropy, abs=0.02
+    )
+
+
+def test_bigram_gives_no_token_probability_zero():
+    loss = bigram_loss(np.zeros(100, dtype=int), np.arange(50), np.array([0]), 49, 50)
+    assert math.isfinite(loss)
+
+
+# --- device and terminal --------------------------------------------------------------------------
+def test_the_device_is_chosen_with_a_reason():
+    place = choose("cpu")
+    assert place.describe() == "Device: cpu, float32, because --device asks for it."
+    assert choose("auto").why
+    if not torch.cuda.is_available():
+        with pytest.raises(MinimindError, match="torch finds no cuda device here; use --device"):
+            choose("cuda")
+
+
+def test_a_model_cannot_steer_the_terminal():
+    assert printable("\x1b]0;x\x07\u202eé\n") == "·]0;x··é\n"
