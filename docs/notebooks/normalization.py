@@ -100,14 +100,17 @@ def cosine(a, b):
 def largest_cosine(scale, eps, size=64, tries=1000):
     found = []
     for _ in range(tries):
-        x = scale * rng.standard_normal(size)
-        _, saved = rms_norm_forward(x, 1 + 0.3 * rng.standard_normal(size), eps)
-        found.append(abs(cosine(rms_norm_backward(rng.standard_normal(size), saved), x)))
+        x, g, gain = rng.standard_normal((3, size))
+        x = scale * x
+        _, saved = rms_norm_forward(x, 1 + 0.3 * gain, eps)
+        dx = rms_norm_backward(g, saved)
+        found.append(abs(cosine(dx, x)))
     return max(found)
 
 
-for scale, eps in [(1.0, 0.0), (1.0, 1e-6), (1e-3, 1e-6), (1e-4, 1e-6)]:
-    print(f"input scale {scale:g}, eps {eps:g}: largest |cosine| {largest_cosine(scale, eps):.1e}")
+for scale, eps in [(1, 0), (1, 1e-6), (1e-3, 1e-6), (1e-4, 1e-6)]:
+    largest = largest_cosine(scale, eps)
+    print(f"scale {scale:g}, eps {eps:g}: |cosine| ≤ {largest:.1e}")
 assert largest_cosine(1.0, 0.0) < 1e-12
 
 # %% [markdown]
@@ -122,27 +125,31 @@ assert largest_cosine(1.0, 0.0) < 1e-12
 
 # %%
 def show(figure):
-    bundle = {"application/vnd.plotly.v1+json": figure.to_plotly(), "text/plain": "a figure"}
-    display(bundle, raw=True)
+    kind = "application/vnd.plotly.v1+json"
+    display({kind: figure.to_plotly(), "text/plain": ""}, raw=True)
 
 
-scales = np.logspace(-5, 2, 29)
-direction, weight, g = (rng.standard_normal(64) for _ in range(3))
+def through_the_norm(scale):
+    """Size of the output, and of the gradient that reaches the input."""
+    ones = np.ones(64)
+    y, saved = rms_norm_forward(scale * direction, ones, eps=1e-6)
+    dx = rms_norm_backward(g, saved)
+    return np.sqrt(np.mean(y**2)), np.linalg.norm(dx)
+
+
+direction, g = rng.standard_normal((2, 64))
 direction /= np.sqrt(np.mean(direction**2))
-out, back = [], []
-for scale in scales:
-    y, saved = rms_norm_forward(scale * direction, np.ones(64), eps=1e-6)
-    out.append(np.sqrt(np.mean(y**2)))
-    back.append(np.linalg.norm(rms_norm_backward(g, saved)))
+scales = np.logspace(-5, 2, 29)
+output, gradient = zip(*map(through_the_norm, scales), strict=True)
 
-show(Figure([
-    Panel(Axis("RMS of the input", "log"), Axis("size", "log"), legend="top",
-          lines=[Line(scales, out, "RMS of the output", "rmsnorm"),
-                 Line(scales, back, "gradient that reaches the input", "a", dash="dash")]),
-]))  # fmt: skip
+panel = Panel(Axis("RMS of the input", "log"), Axis("size", "log"))
+panel.lines = [
+    Line(scales, output, "output", "rmsnorm"),
+    Line(scales, gradient, "gradient", "a", dash="dash"),
+]
+show(Figure([panel]))
 for scale in (1.0, 2.0):
-    _, saved = rms_norm_forward(scale * direction, np.ones(64), eps=1e-6)
-    print(f"gradient at scale {scale:g}: {np.linalg.norm(rms_norm_backward(g, saved)):.3f}")
+    print(f"gradient at scale {scale:g}: {through_the_norm(scale)[1]:.3f}")
 
 # %% [markdown]
 # The bend is at √ε. Left of it the norm is only a multiplication by 1/√ε, a thousand here. That
@@ -169,38 +176,42 @@ inputs = rng.standard_normal((256, 32))
 targets = rng.standard_normal((256, 16))
 
 
-def descend(rate, steps=200):
-    W = torch.tensor((rng.standard_normal((32, 16)) / np.sqrt(32)).tolist(), requires_grad=True)
+def loss(W):
     X, T = torch.tensor(inputs.tolist()), torch.tensor(targets.tolist())
-    length, predicted = [], None
+    h = X @ W
+    y = h / torch.sqrt((h * h).mean(-1, keepdim=True))
+    return ((y - T) * (y - T)).mean()
+
+
+def descend(rate, steps=200):
+    """Squared length of W, what Pythagoras says, cos(W, G): by step."""
+    w = rng.standard_normal((32, 16)) / np.sqrt(32)
+    predicted, rows = (w**2).sum(), []
     for _ in range(steps):
-        h = X @ W
-        y = h / torch.sqrt((h * h).mean(-1, keepdim=True))
-        ((y - T) * (y - T)).mean().backward()
-        w, grad = np.array(W.tolist()), np.array(W.grad.tolist())
-        predicted = (w**2).sum() if predicted is None else predicted
-        length.append(((w**2).sum(), predicted, cosine(w.ravel(), grad.ravel())))
+        W = torch.tensor(w.tolist(), requires_grad=True)
+        loss(W).backward()
+        grad = np.array(W.grad.tolist())
+        angle = cosine(w.ravel(), grad.ravel())
+        rows.append(((w**2).sum(), predicted, angle))
+        w = w - rate * grad
         predicted += rate**2 * (grad**2).sum()
-        W = torch.tensor((w - rate * grad).tolist(), requires_grad=True)
-    return np.array(length)
+    return np.array(rows)
 
 
 runs = {rate: descend(rate) for rate in (3.0, 10.0, 30.0)}
-steps = range(200)
-show(Figure([
-    Panel("step", "squared length of W, relative to the start", legend="top",
-          lines=[Line(steps, run[:, 0] / run[0, 0], f"learning rate {rate:g}", role, dash=dash)
-                 for (rate, run), role, dash in zip(runs.items(), "abc", ("solid", "dash", "dot"),
-                                                    strict=True)],
-          levels=[Level(1.0, "length at the start", "floor")]),
-]))  # fmt: skip
+panel = Panel("step", "squared length of W, relative to the start")
+dashes = ("solid", "dash", "dot")
+for (rate, run), role, dash in zip(runs.items(), "abc", dashes, strict=True):
+    grown = run[:, 0] / run[0, 0]
+    panel.lines.append(Line(range(200), grown, f"rate {rate:g}", role, dash=dash))
+panel.levels = [Level(1.0, "start", "floor")]
+show(Figure([panel]))
+
 for rate, run in runs.items():
     grew, predicted = run[-1, :2] / run[0, 0]
-    angle = abs(run[:, 2]).max()
-    print(
-        f"rate {rate:4g}: length² ×{grew:.2f}, by Pythagoras ×{predicted:.2f}, |cos| ≤ {angle:.0e}"
-    )
-    assert np.all(np.diff(run[:, 0]) > 0)
+    print(f"rate {rate:2g}: grew ×{grew:.2f}, Pythagoras ×{predicted:.2f}")
+    assert abs(run[:, 2]).max() < 1e-5  # W and its gradient: orthogonal
+    assert np.all(np.diff(run[:, 0]) > 0)  # and so W only grows
 
 # %% [markdown]
 # Weight decay, which shrinks $W$ at every step, therefore does something else in front of a norm
@@ -222,14 +233,16 @@ via_rms, saved = rms_norm_forward(centred, np.ones(64))
 print("same output:", np.allclose(layer_norm, via_rms))
 
 g = rng.standard_normal(64)
+ones = np.ones(64)
 dx = rms_norm_backward(g, saved)
 dx -= dx.mean()  # the backward pass of the subtraction of the mean
-ones = np.ones(64)
-print(f"LayerNorm: along x - mean {cosine(dx, centred):+.0e}, along ones {cosine(dx, ones):+.0e}")
+print("LayerNorm: cosine with the centred input", f"{cosine(dx, centred):+.0e}")
+print("           cosine with ones             ", f"{cosine(dx, ones):+.0e}")
 
-_, saved = rms_norm_forward(x, np.ones(64))
+_, saved = rms_norm_forward(x, ones)
 dx = rms_norm_backward(g, saved)
-print(f"RMSNorm:   along x        {cosine(dx, x):+.0e}, along ones {cosine(dx, ones):+.2f}")
+print("RMSNorm:   cosine with the input        ", f"{cosine(dx, x):+.0e}")
+print("           cosine with ones             ", f"{cosine(dx, ones):+.2f}")
 
 # %% [markdown]
 # RMSNorm removes one direction of 64, LayerNorm two. In a hidden state of hundreds of entries
