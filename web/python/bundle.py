@@ -208,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
     if manifest["numpy"] is None:
         print(
             "bundle: built WITHOUT numpy, which nobody could provide: labs will show what they "
-            "recorded and say so. Put its wheel into a folder and set MINIMIND_ASSETS to that folder."
+            "recorded and say so. Put its wheel into a folder and name it in MINIMIND_ASSETS."
         )
     report(out)
     return 0

@@ -1,0 +1,10 @@
+"""Forgets the gain."""
+# expect: gain
+# says: gain is missing
+
+import minimind_wiki.lite as torch
+
+
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    rms = torch.sqrt(x.float().pow(2).mean(-1, keepdim=True) + eps)
+    return (x.float() / rms).to(x.dtype)

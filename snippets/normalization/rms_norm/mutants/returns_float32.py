@@ -1,0 +1,10 @@
+"""Does not go back to the dtype of x."""
+# expect: dtype kept
+# says: convert back
+
+import minimind_wiki.lite as torch
+
+
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    rms = torch.sqrt(x.float().pow(2).mean(-1, keepdim=True) + eps)
+    return x.float() / rms * weight

@@ -1,0 +1,177 @@
+"""The Python bundle of the page: found by hash, free of other origins, and running in Pyodide."""
+
+import hashlib
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minimind_wiki.lite import worker
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "docs" / "en" / "assets" / "build" / "py"
+STACK = (ROOT / "snippets" / "normalization" / "stack.py").read_text(encoding="utf-8")
+RMS_NORM = ROOT / "snippets" / "normalization" / "rms_norm"
+
+built = pytest.mark.skipif(
+    not (BUNDLE / "manifest.json").is_file(), reason="the bundle is not built: run 'make web'"
+)
+
+
+@pytest.fixture
+def scripts(monkeypatch, tmp_path):
+    """The scripts of web/python as modules, with an empty cache of their own."""
+    monkeypatch.syspath_prepend(str(ROOT / "web" / "python"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("MINIMIND_ASSETS", raising=False)
+    return importlib.import_module
+
+
+def entry(data):
+    return {"file_name": "numpy-1.whl", "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def nowhere(*_):
+    raise OSError("offline")
+
+
+def test_numpy_is_taken_where_its_hash_is_right(scripts, monkeypatch, tmp_path, capsys):
+    finder = scripts("numpy_wheel")
+    monkeypatch.setattr(finder, "_from_carrier", lambda name: b"right")
+    monkeypatch.setattr(finder, "_from_release", nowhere)
+    assets = tmp_path / "assets"
+    assets.mkdir()
+    (assets / "numpy-1.whl").write_bytes(b"wrong")
+    monkeypatch.setenv("MINIMIND_ASSETS", str(assets))
+    found = finder.resolve(entry(b"right"), tmp_path, "1")
+    out = capsys.readouterr().out
+    assert found.read_bytes() == b"right"
+    assert "MINIMIND_ASSETS is not the file" in out and "offline" in out
+    # The second time it comes from the cache, and nobody else is asked.
+    monkeypatch.setattr(finder, "_from_carrier", nowhere)
+    assert finder.resolve(entry(b"right"), tmp_path, "1") == found
+    assert "from the cache" in capsys.readouterr().out
+
+
+def test_without_numpy_there_is_none(scripts, monkeypatch, tmp_path):
+    finder = scripts("numpy_wheel")
+    monkeypatch.setattr(finder, "_from_carrier", nowhere)
+    monkeypatch.setattr(finder, "_from_release", nowhere)
+    assert finder.resolve(entry(b"right"), tmp_path, "1") is None
+
+
+def test_the_wheel_is_reproducible_and_stands_alone(scripts, tmp_path):
+    bundle = scripts("bundle")
+    first, second = tmp_path / "1", tmp_path / "2"
+    first.mkdir()
+    second.mkdir()
+    one, two = bundle.lite_wheel(first), bundle.lite_wheel(second)
+    assert one.name == two.name and one.read_bytes() == two.read_bytes()
+    code = (
+        f"import sys; sys.path.insert(0, {str(one)!r}); import minimind_wiki.lite.worker as w; "
+        "assert '.whl' in w.__file__; print(w.run_lab('def run(): return {\"text\": 1}', '{}'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert json.loads(done.stdout)["text"] == "1", done.stderr
+
+
+def test_bytecode_replaces_source_and_runs(scripts, tmp_path):
+    """Compiled by the Python that runs this test, so it can also be imported here."""
+    bundle, compiler = scripts("bundle"), scripts("compile_archive")
+    wheel = bundle.lite_wheel(tmp_path)
+    target, again = tmp_path / "compiled.whl", tmp_path / "again.whl"
+    compiler.compile_archive(str(wheel), str(target), 0)
+    compiler.compile_archive(str(wheel), str(again), 0)
+    assert target.read_bytes() == again.read_bytes()
+    code = (
+        f"import sys; sys.path.insert(0, {str(target)!r}); import minimind_wiki.lite as torch; "
+        "assert torch.__file__.endswith('.pyc'); print(torch.ones(2, 3).sum().item())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stdout.strip() == "6.0", done.stderr
+
+
+def test_without_node_or_npm_packages_it_says_what_to_do(scripts, monkeypatch, tmp_path, capsys):
+    bundle = scripts("bundle")
+    monkeypatch.setattr(bundle, "PYODIDE", tmp_path)
+    monkeypatch.setattr(bundle.shutil, "which", lambda name: "node")
+    assert bundle.main([]) == 1 and "make web" in capsys.readouterr().out
+    monkeypatch.setattr(bundle.shutil, "which", lambda name: None)
+    assert bundle.main([]) == 1 and "make setup" in capsys.readouterr().out
+
+
+@built
+def test_the_bundle_names_only_its_own_files():
+    lock = json.loads((BUNDLE / "pyodide-lock.json").read_text())
+    for package in lock["packages"].values():
+        data = (BUNDLE / package["file_name"]).read_bytes()  # a bare name: a file beside the lock
+        assert hashlib.sha256(data).hexdigest() == package["sha256"]
+    for file in BUNDLE.iterdir():
+        if file.suffix in (".mjs", ".json"):
+            text = file.read_text(encoding="utf-8")
+            assert "jsdelivr" not in text and "cdn." not in text, file.name
+    assert sum(file.stat().st_size for file in BUNDLE.iterdir()) < 20e6
+
+
+@built
+def test_lab_and_exercise_run_in_pyodide(tmp_path):
+    """One Node process for everything, because starting Python costs seconds."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed: run 'make setup'")
+    if json.loads((BUNDLE / "manifest.json").read_text())["numpy"] is None:
+        pytest.skip("the bundle was built without numpy")
+    check = (RMS_NORM / "check.py").read_text()
+    mutants = sorted((RMS_NORM / "mutants").glob("*.py"))
+    solutions = [RMS_NORM / "solution.py", *mutants]
+    knobs = json.dumps({"depth": 64, "norm": "rmsnorm", "init": "default", "bias": True})
+    products = """
+import numpy as np
+from minimind_wiki.lite import kernel
+worth, kernel.WORTH_IT = kernel.WORTH_IT, 0
+rng, worst = np.random.default_rng(0), 0.0
+for m, k, n in [(1, 1, 1), (3, 5, 7), (4, 8, 8), (5, 300, 9), (7, 513, 33), (128, 17, 65)]:
+    a, b = rng.standard_normal((m, k), np.float32), rng.standard_normal((n, k), np.float32).T
+    worst = max(worst, float(np.abs(kernel.matmul(a, b) - a.astype(float) @ b).max()))
+kernel.WORTH_IT = worth
+[kernel._sgemm is not None, worst < 1e-4].count(True)
+"""
+    jobs = [
+        {"call": "run_lab", "args": [STACK, "{}"]},
+        {"call": "run_lab", "args": [STACK, knobs]},
+        {"call": "run_lab", "args": ["def run():\n    return 1 / 0\n", "{}"]},
+        {"python": products},
+        {"call": "run_lab", "args": ["import torch\ndef run(): print(7); return {}", "{}"]},
+        *({"call": "run_check", "args": [file.read_text(), check]} for file in solutions),
+    ]
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    runner = Path(__file__).with_name("pyodide_run.mjs")
+    done = subprocess.run(
+        [node, str(runner), str(BUNDLE), str(tmp_path / "jobs.json")],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    plain, deep, failed, product, aliased, *checked = [r["answer"] for r in answer["results"]]
+    # The same numbers as here: one seed and one numpy generator, so only rounding differs.
+    for result, given in ((plain, "{}"), (deep, knobs)):
+        here = json.loads(worker.run_lab(STACK, given))
+        for there, ours in zip(result["figure"]["data"], here["figure"]["data"], strict=True):
+            np.testing.assert_allclose(there["y"], ours["y"], rtol=1e-2)
+    assert failed["error"]["message"].startswith("ZeroDivisionError")
+    assert 'File "<your code>", line 2, in run' in failed["error"]["traceback"]
+    assert product == 2, "the SIMD kernel is not loaded, or it is wrong"
+    assert "error" not in aliased and "7" in answer["printed"]
+    assert all(c["passed"] for c in checked[0]["results"]) and len(checked[0]["results"]) == 12
+    for mutant, result in zip(mutants, checked[1:], strict=True):
+        expected = mutant.read_text().split("# expect: ")[1].splitlines()[0]
+        assert expected in {c["name"] for c in result["results"] if not c["passed"]}, mutant.stem

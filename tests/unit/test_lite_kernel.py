@@ -1,0 +1,42 @@
+"""The SIMD kernel's library is what its source says, and its Python side is `a @ b` elsewhere."""
+
+import importlib.metadata
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minimind_wiki.lite import kernel
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def build_kernel():
+    path = ROOT / "web" / "python" / "build_kernel.py"
+    spec = importlib.util.spec_from_file_location("build_kernel", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_committed_library_is_rebuilt_to_the_same_bytes(tmp_path):
+    builder = build_kernel()
+    try:
+        found = importlib.metadata.version("ziglang")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip(f"needs ziglang=={builder.ZIG} to compile: pip install it")
+    assert found == builder.ZIG
+    target = tmp_path / "out.so"
+    builder.compile_kernel(target)
+    assert target.read_bytes() == builder.LIBRARY.read_bytes(), (
+        "sgemm.c and _kernels_wasm.so differ: run python web/python/build_kernel.py and commit"
+    )
+    assert len(target.read_bytes()) < 5000
+
+
+def test_outside_a_page_it_is_numpy():
+    assert sys.platform != "emscripten" and not kernel.load()
+    a, b = np.ones((60, 70), np.float32), np.full((70, 80), 2, np.float32)
+    np.testing.assert_array_equal(kernel.matmul(a, b), a @ b)
