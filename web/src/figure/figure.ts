@@ -42,7 +42,7 @@ export function upgradeFigure(root: HTMLElement): () => void {
       explore.textContent = "Loading …";
       void start().then(() => explore.remove());
     });
-    still?.after(explore);
+    (root.querySelector("figcaption") ?? still)?.after(explore);
     return () => explore.remove();
   }
 

@@ -3,11 +3,14 @@
  * what colour that role has in the palette of the moment. Pure: the palette is passed in.
  */
 
+import { annotate, labelRoom, panels } from "./labels";
+import type { Panel } from "./labels";
+
 export type Json = Record<string, unknown>;
 export interface Spec { data: Json[]; layout: Json }
 export interface Palette {
   role(name: string): string;
-  ink: string; muted: string; grid: string; card: string; font: string;
+  ink: string; muted: string; grid: string; edge: string; card: string; font: string;
 }
 
 /** "#rrggbb" or "rgb(…)" with the given opacity. */
@@ -70,46 +73,63 @@ export function legendRows(data: Json[], width: number): number {
 /** The figure as Plotly draws it in this palette and at this size. */
 export function paint(spec: Spec, palette: Palette, size: { width: number; height: number }): Spec {
   const narrow = size.width < 520;
-  const font = { family: palette.font, size: narrow ? 11.5 : 13, color: palette.ink };
+  const font = { family: palette.font, size: narrow ? 11 : 13, color: palette.ink };
   const layout: Json = { ...spec.layout };
-  const rows = legendRows(spec.data, size.width);
-  const margin = dict(layout.margin);
+  const found = panels(spec.data, layout);
+  const legend = found.some((panel) => panel.legend === "top");
+  const titles = Array.isArray(layout.annotations) ? layout.annotations.map(dict) : [];
+  // A panel's own title is an annotation at its top edge.
+  const heading = (panel: Panel): string =>
+    String(titles.find((a) => a.yref === "paper" && a.y === panel.domain[1])?.text ?? "");
+  const rows = legend ? legendRows(spec.data, size.width) : 0;
+  const lines = Math.max(...found.map((p) => (p.title ? 1 : 0) + (heading(p) ? 1 : 0)), 0);
+  const frame = {
+    ...size, size: font.size, l: narrow ? 44 : 56, b: narrow ? 40 : 46,
+    r: Math.max(labelRoom(found, font.size), 12), t: 12 + lines * font.size * 1.35 + rows * 21,
+  };
   Object.assign(layout, {
     font,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     autosize: true,
     height: size.height,
-    hovermode: layout.hovermode ?? "closest",
+    hovermode: "closest",
     hoverlabel: { bgcolor: palette.card, bordercolor: palette.grid, font: { ...font, size: 13 } },
-    margin: { ...margin, l: narrow ? 46 : 60, r: narrow ? 8 : 16, t: 14 + rows * 20, b: 44 },
+    margin: { l: frame.l, r: frame.r, t: frame.t, b: frame.b, pad: 0 },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: palette.muted, activecolor: palette.ink },
     dragmode: false,
+    showlegend: legend,
+    annotations: [
+      ...titles.filter((a) => !found.some((p) => a.yref === "paper" && a.y === p.domain[1])).map((a) => ({ ...a, font })),
+      ...found.flatMap((panel) => annotate(panel, frame, palette, heading(panel))),
+    ],
+    legend: {
+      orientation: "h", x: 0, xanchor: "left", xref: "container", y: 1, yanchor: "top", yref: "container",
+      font: { ...font, size: narrow ? 11 : 12.5 }, bgcolor: "rgba(0,0,0,0)",
+    },
   });
   delete layout.width;
-  layout.legend = {
-    orientation: "h", x: 0, y: 1, xanchor: "left", yanchor: "bottom", xref: "paper",
-    ...dict(layout.legend), font: { ...font, size: narrow ? 11 : 12.5 }, bgcolor: "rgba(0,0,0,0)",
-    itemclick: "toggle", itemdoubleclick: "toggleothers",
-  };
   for (const [key, value] of Object.entries(layout)) {
     if (!/^[xy]axis\d*$/.test(key)) continue;
     const axis = dict(value);
+    const up = key.startsWith("y");
+    const panel = found.find((p) => p.axis === key);
     const title = typeof axis.title === "string" ? { text: axis.title } : dict(axis.title);
     layout[key] = {
-      automargin: true,
       ...axis,
-      title: { standoff: narrow ? 6 : 10, ...title, font: { ...font, color: palette.muted } },
-      gridcolor: key.startsWith("y") ? palette.grid : "rgba(0,0,0,0)",
-      linecolor: palette.grid,
-      showline: key.startsWith("x"),
-      tickcolor: palette.grid,
-      tickfont: { ...font, size: narrow ? 11 : 12, color: palette.muted },
+      automargin: !up,
+      title: up ? { text: "" } : { standoff: narrow ? 4 : 8, ...title, font: { ...font, color: palette.muted } },
+      ...(panel ? { range: panel.range, autorange: false } : {}),
+      gridcolor: palette.grid,
+      showgrid: up,
+      linecolor: palette.edge,
+      showline: true,
+      ticks: "outside",
+      ticklen: 4,
+      tickcolor: palette.edge,
+      tickfont: { ...font, size: narrow ? 10.5 : 12, color: palette.muted },
       ...(narrow && !axis.tickvals ? { nticks: 6 } : {}),
     };
-  }
-  if (Array.isArray(layout.annotations)) {
-    layout.annotations = layout.annotations.map((a) => ({ ...dict(a), font: { ...font, color: palette.ink } }));
   }
   return { data: spec.data.map((t) => trace(t, palette)), layout };
 }
@@ -123,6 +143,7 @@ export function pagePalette(): Palette {
     ink: read("--mm-ink", "#222222"),
     muted: read("--mm-muted", "#666666"),
     grid: read("--mm-rule", "#dddddd"),
+    edge: read("--mm-edge", "#bbbbbb"),
     card: read("--mm-card", "#ffffff"),
     font: read("--mm-sans", "sans-serif"),
   };

@@ -44,7 +44,7 @@ export function upgradePath(root: HTMLElement): () => void {
       if (!next && s.share < 0.99) next = item.querySelector("a[href]");
     }
     const share = ready.length ? sum / ready.length : 0;
-    (bar.firstElementChild as HTMLElement).style.width = percent(share);
+    (bar.firstElementChild as HTMLElement).style.width = `${share * 100}%`;
     const go = next ? h("a", { href: next.href }, `${share > 0 ? "Continue" : "Begin"} with ${next.textContent?.trim() ?? "the next module"}`) : null;
     line.replaceChildren(h("span", {}, `${percent(share)} of this path done. `), go ?? "Everything here is done.");
   };
