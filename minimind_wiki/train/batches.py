@@ -28,12 +28,10 @@ class Split:
 
 def tokenize(corpus: Corpus, tokenizer: ByteTokenizer) -> np.ndarray:
     """All documents as one array of ids; where there are several, each ends with the eos id."""
-    parts: list[int] = []
-    for document in corpus.documents:
-        parts += tokenizer.encode(document)
-        if len(corpus.documents) > 1:
-            parts.append(tokenizer.eos_id)
-    return np.asarray(parts, dtype=np.uint16 if tokenizer.vocab_size < 1 << 16 else np.uint32)
+    kind = np.uint16 if tokenizer.vocab_size < 1 << 16 else np.uint32
+    end = [tokenizer.eos_id] if len(corpus.documents) > 1 else []
+    parts = [np.array(tokenizer.encode(text) + end, dtype=kind) for text in corpus.documents]
+    return np.concatenate(parts)
 
 
 def split_ids(ids: np.ndarray, held_out: float, context_length: int, source: str) -> Split:

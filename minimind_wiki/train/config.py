@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -147,3 +148,24 @@ def build(given: dict[str, Any], model_fields: Iterable[str]) -> tuple[TrainConf
     config = TrainConfig(**{**recipe, **{k: v for k, v in given.items() if k in own}})
     config.validate()
     return config, {name: value for name, value in given.items() if name not in own}
+
+
+def command(config: TrainConfig, model_fields: dict[str, Any]) -> str:
+    """The call that makes this run: its preset, and each field that is not the preset's own.
+
+    >>> command(TrainConfig(steps=9, data="my text.txt"), {"qk_norm": True})
+    "minimind pretrain --preset tiny --data 'my text.txt' --steps 9 --qk-norm"
+    """
+    usual = build({"preset": config.preset}, ())[0]
+    given = {"preset": config.preset, "data": config.data}
+    for item in dataclasses.fields(config):
+        if getattr(config, item.name) != getattr(usual, item.name):
+            given[item.name] = getattr(config, item.name)
+    words = ["minimind pretrain"]
+    for name, value in {**given, **model_fields}.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value != "":
+            words.append(f"--{flag} {shlex.quote(str(value))}")
+    return " ".join(words)

@@ -23,10 +23,10 @@ from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer import load_model_folder
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
-from minimind_wiki.train.batches import measured_starts, split_ids, tokenize
+from minimind_wiki.train.batches import Split, measured_starts, split_ids, tokenize
 from minimind_wiki.train.bigram import bigram_loss
 from minimind_wiki.train.checkpoint import load_training_state, read_state, save_checkpoint
-from minimind_wiki.train.config import TrainConfig
+from minimind_wiki.train.config import TrainConfig, command
 from minimind_wiki.train.device import choose
 from minimind_wiki.train.folder import newest, publish, refuse_used
 from minimind_wiki.train.interrupt import until_signal
@@ -86,7 +86,9 @@ def pretrain(
     model = Transformer(shape, seed=config.seed).to(place.device)
     torch.manual_seed(config.seed)
     state, last = State(), ""
+    config = dataclasses.replace(config, data=corpus.source)  # what "" meant this time
     about = {
+        "command": command(config, model_fields or {}),
         "settings": dataclasses.asdict(config),
         "model": dict(model_fields or {}),
         "data": {"name": corpus.name, "source": corpus.source, "bytes": corpus.bytes,
@@ -112,9 +114,7 @@ def pretrain(
         f"Held out: the last {config.held_out:.0%}, measured in {len(starts):,} windows of "
         f"{config.context_length} tokens."
     )
-    bigram = bigram_loss(
-        split.train, split.held_out, starts, config.context_length, tokenizer.vocab_size
-    )
+    bigram = measured_bigram(split, config, tokenizer.vocab_size)
     report.line(
         f"The bar: a bigram model has {bigram:.3f} nats/token ({bigram / math.log(2):.3f} bits), "
         f"chance {math.log(tokenizer.vocab_size):.3f}."
@@ -140,6 +140,24 @@ def pretrain(
     if out and finished:
         model = publish(out, model, tokenizer, state, run, place.device)
     return Outcome(state, model, bigram, finished, run)
+
+
+def corpus_bigram(config: TrainConfig) -> tuple[float, Corpus]:
+    """The bigram model's held-out nats per token for a run with this configuration, and its data.
+
+    The same number that `pretrain` prints, without a model.
+    """
+    tokenizer, corpus = ByteTokenizer(), load_corpus(config.data)
+    split = split_ids(
+        tokenize(corpus, tokenizer), config.held_out, config.context_length, corpus.name
+    )
+    return measured_bigram(split, config, tokenizer.vocab_size), corpus
+
+
+def measured_bigram(split: Split, config: TrainConfig, vocab_size: int) -> float:
+    """`bigram_loss` over the windows that the model is measured on."""
+    starts = measured_starts(len(split.held_out), config.context_length, config.eval_windows)
+    return bigram_loss(split.train, split.held_out, starts, config.context_length, vocab_size)
 
 
 def describe(

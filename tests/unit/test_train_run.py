@@ -20,8 +20,8 @@ from minimind_wiki.train.report import Quiet
 
 CORPUS = Corpus("village", (embedded_text(60),), "a test", "embedded")
 CONFIG = TrainConfig(
-    preset="nano", steps=12, batch_size=4, context_length=32, eval_every=5, eval_windows=8,
-    sample_tokens=4, device="cpu", threads=1, learning_rate=3e-3,
+    preset="nano", data="embedded", steps=12, batch_size=4, context_length=32, eval_every=5,
+    eval_windows=8, sample_tokens=4, device="cpu", threads=1, learning_rate=3e-3,
 )  # fmt: skip
 
 
@@ -69,6 +69,7 @@ def test_the_run_folder_is_a_model_folder_with_all_that_repeats_the_run(whole):
     assert run["settings"] == dataclasses.asdict(CONFIG)
     assert run["data"]["sha256"] == CORPUS.sha256
     assert run["status"] == "finished"
+    assert run["command"].startswith("minimind pretrain --preset nano --data embedded --steps 12 ")
     assert run["curve"]["train"]["step"] == list(range(1, 13))
     assert run["curve"]["held_out"]["step"] == [0, 5, 10, 12]
     assert run["bigram_loss"] == outcome.bigram
