@@ -24,7 +24,7 @@ web: setup-site  ## build the browser's side: scripts, styles, Python for the pa
 	@$(BIN)/python scripts/build_web.py
 
 site: web        ## build the whole site, strictly, into site/
-	@$(BIN)/minimind site build
+	@$(BIN)/minimind site build --strict
 
 serve: site      ## build the site and serve it on localhost
 	@$(BIN)/minimind site serve --port $(PORT)
