@@ -1,4 +1,4 @@
-"""The operations of a Tensor: elementwise, matrix product, reductions.
+"""What tensors can do element by element, and the matrix product.
 
 Each operation is its value and, for each input, one line that passes the gradient back. float16 is
 a storage format: as in PyTorch on a CPU, the arithmetic is done in float32 and rounded once.
@@ -14,7 +14,6 @@ import numpy as np
 from minimind_wiki.lite.autograd import Array, Node
 from minimind_wiki.lite.kernel import matmul as matmul_arrays
 
-Dim = int | tuple[int, ...] | None
 _CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}
 
 
@@ -61,7 +60,10 @@ def _binary(fn: Any, to_a: Any, to_b: Any, dtype_of: Any = lambda t: t, swap: bo
         dtype = dtype_of(result_type(self.data, them.data, number))
         left, right = (them, self) if swap else (self, them)
         a, b = left.data, right.data
-        y = compute(dtype, fn, a, b)
+        try:
+            y = compute(dtype, fn, a, b)
+        except ValueError:
+            raise RuntimeError(f"shapes {a.shape} and {b.shape} do not broadcast") from None
         return self.record(
             y, (left, lambda g: to_a(g, a, b, y)), (right, lambda g: to_b(g, a, b, y))
         )
@@ -92,7 +94,7 @@ _pow = (
 
 
 class Operations(Node):
-    """What can be computed with tensors; `Tensor` adds shapes, types and conversions."""
+    """Arithmetic; `Reductions` adds sums and means, `Tensor` shapes, types and conversions."""
 
     __slots__ = ()
     __array_priority__ = 1000  # numpy scalars and arrays leave mixed arithmetic to this class
@@ -122,12 +124,18 @@ class Operations(Node):
         return self.record(-self.data, (self, lambda g: -g))
 
     def abs(self) -> Any:
+        """|x|, with gradient 0 at 0."""
         return self.record(np.abs(self.data), (self, lambda g: g * np.sign(self.data)))
 
     def square(self) -> Any:
+        """x times x."""
         return self * self
 
     def __matmul__(self, other: Any) -> Any:
+        """The matrix product over the last two axes; the others broadcast.
+
+        RuntimeError if the dtypes differ or the inner sizes do not match.
+        """
         a, b = self.data, other.data
         if a.dtype != b.dtype:
             raise RuntimeError(
@@ -137,6 +145,9 @@ class Operations(Node):
             return (cast(Any, self).reshape(1, -1) @ other).squeeze(-2 if b.ndim > 1 else 0)
         if b.ndim == 1:
             return (self @ other.reshape(-1, 1)).squeeze(-1)
+        if a.shape[-1] != b.shape[-2]:
+            one, two = ("x".join(map(str, array.shape)) for array in (a, b))
+            raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({one} and {two})")
         return self.record(
             compute(a.dtype, matmul_arrays, a, b),
             (self, lambda g: matmul_arrays(g, b.swapaxes(-1, -2).astype(g.dtype, copy=False))),
@@ -144,61 +155,3 @@ class Operations(Node):
         )
 
     matmul = __matmul__
-
-    # Reductions: dim is an axis, several, or None for all of them
-    def _reduce(self, fn: Any, dim: Dim, keepdim: bool, slope: Callable[[], Any]) -> Any:
-        def vjp(g: Array) -> Array:
-            if dim is not None and not keepdim:
-                g = np.expand_dims(g, dim)
-            return np.broadcast_to(g, self.data.shape) * slope()
-
-        if self.data.dtype.kind != "f" and fn is not np.sum:
-            raise RuntimeError(
-                f"could not infer output dtype. Input dtype must be either a floating point or "
-                f"complex dtype. Got: {self.data.dtype}"
-            )
-        dtype = self.data.dtype if self.data.dtype.kind == "f" else np.dtype("int64")
-        y = compute(dtype, lambda x: fn(x, axis=dim, keepdims=keepdim), self.data)
-        return self.record(y, (self, vjp))
-
-    def _count(self, dim: Dim) -> int:
-        axes = range(self.data.ndim) if dim is None else (dim if isinstance(dim, tuple) else (dim,))
-        return int(np.prod([self.data.shape[i] for i in axes]))
-
-    def sum(self, dim: Dim = None, keepdim: bool = False) -> Any:
-        return self._reduce(np.sum, dim, keepdim, lambda: 1)
-
-    def mean(self, dim: Dim = None, keepdim: bool = False) -> Any:
-        return self._reduce(np.mean, dim, keepdim, lambda: 1 / self._count(dim))
-
-    def var(
-        self, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int = 1
-    ) -> Any:
-        """Variance; as in PyTorch it divides by n - 1 unless `unbiased=False`."""
-        ddof = correction if unbiased else 0
-        wide = self.data.astype(np.promote_types(self.data.dtype, np.float32), copy=False)
-
-        def slope() -> Array:
-            return 2 / (self._count(dim) - ddof) * (wide - wide.mean(axis=dim, keepdims=True))
-
-        return self._reduce(lambda x, **where: np.var(x, ddof=ddof, **where), dim, keepdim, slope)
-
-    def std(
-        self, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int = 1
-    ) -> Any:
-        return self.var(dim, unbiased, keepdim, correction=correction).sqrt()
-
-    def norm(self, p: float = 2, dim: Dim = None, keepdim: bool = False) -> Any:
-        """Euclidean length (p=2, the only one here); its gradient at the zero vector is zero."""
-        if p != 2:
-            raise ValueError("lite knows the norm with p=2 only")
-
-        def length(x: Array, axis: Dim, keepdims: bool) -> Array:
-            return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
-
-        def slope() -> Array:
-            wide = self.data.astype(np.promote_types(self.data.dtype, np.float32), copy=False)
-            lengths = length(wide, dim, True)
-            return wide / np.where(lengths == 0, 1, lengths)
-
-        return self._reduce(length, dim, keepdim, slope)

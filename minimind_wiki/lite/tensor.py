@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from minimind_wiki.lite.autograd import Array
-from minimind_wiki.lite.ops import Operations
+from minimind_wiki.lite.reductions import Reductions
 
 
-class Tensor(Operations):
+class Tensor(Reductions):
     """An n-dimensional array that remembers how it was computed.
 
     >>> x = Tensor(np.array([3.0, 4.0]), requires_grad=True)

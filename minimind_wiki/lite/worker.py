@@ -1,8 +1,8 @@
 """Runs the reader's own code: a lab, or an exercise and its check. The page's worker calls this.
 
-Answers are JSON, so that nothing but text crosses from Python to the page. What the code prints goes
-to `sys.stdout`, which the page shows as it comes. A loop that never ends is stopped from outside:
-the page terminates the worker.
+Answers are JSON, so that nothing but text crosses from Python to the page. What the code prints
+goes to `sys.stdout`, which the page shows as it comes. A loop that never ends is stopped from
+outside: the page terminates the worker.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from minimind_wiki.lite.checks import READER, Check
 
 
 def namespace(code: str, name: str = READER, **given: Any) -> dict[str, Any]:
-    """Execute `code` as a new module and return what it defined. Raises whatever the code raises."""
+    """Execute `code` as a new module, where `given` is defined, and return what it defined.
+
+    Raises whatever the code raises.
+    """
     module = types.ModuleType("reader")
     module.__dict__.update(given)
     # Two things look a module up by name: dataclasses (in sys.modules) and tracebacks, which take
@@ -97,7 +100,7 @@ def check(code: str, check_code: str, library: str = "minimind_wiki.lite") -> li
 def _answer(work: Any) -> str:
     try:
         return json.dumps(work(), allow_nan=False)
-    # The reader's code may raise anything, also SystemExit; all of it is shown, none may kill Python.
+    # The reader's code may raise anything, also SystemExit: all is shown, none may kill Python.
     except BaseException as error:  # noqa: BLE001
         return json.dumps({"error": describe(error)})
     finally:

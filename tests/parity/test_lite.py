@@ -114,6 +114,7 @@ def test_reductions(name, data, dtype, keepdim):
 
 
 def test_biased_variance_and_the_zero_vector():
+    both(lambda t, x: x.mean(axis=-1, keepdims=True), [draw((3, 4), "float32")])
     both(lambda t, x: x.var(-1, unbiased=False), [draw((3, 4), "float32")])
     both(lambda t, x: x.std(dim=0, correction=0), [draw((3, 4), "float32")])
     both(lambda t, x: x.norm(dim=-1), [np.zeros((2, 3), np.float32)])
@@ -134,6 +135,10 @@ def test_matmul_refuses_what_torch_refuses():
     for library in (torch, lite):
         with pytest.raises(RuntimeError, match="same dtype"):
             library.ones(2, 2) @ library.ones(2, 2, dtype=library.float64)
+        with pytest.raises(RuntimeError, match=r"cannot be multiplied \(2x3 and 2x4\)"):
+            library.ones(2, 3) @ library.ones(2, 4)
+        with pytest.raises(RuntimeError):
+            library.ones(2, 3) + library.ones(2)
 
 
 SHAPES = {

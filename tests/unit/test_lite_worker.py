@@ -48,12 +48,12 @@ def test_each_run_starts_with_a_fresh_namespace():
 
 def test_an_error_shows_the_readers_lines_only():
     code = "import minimind_wiki.lite as torch\n\ndef run():\n    return helper()\n\n"
-    code += "def helper():\n    return torch.ones(2, 3) @ torch.ones(2)\n"
+    code += "def helper():\n    return torch.ones(2, 3) @ torch.ones(2, 3)\n"
     error = lab(code)["error"]
-    assert error["message"].startswith("ValueError")
+    assert error["message"].startswith("RuntimeError: mat1 and mat2")
     assert 'File "<your code>", line 4, in run' in error["traceback"]
     assert 'File "<your code>", line 7, in helper' in error["traceback"]
-    assert "torch.ones(2, 3) @ torch.ones(2)" in error["traceback"]  # the source line itself
+    assert "torch.ones(2, 3) @ torch.ones(2, 3)" in error["traceback"]  # the source line itself
     assert "worker.py" not in error["traceback"] and "ops.py" not in error["traceback"]
 
 

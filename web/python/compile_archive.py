@@ -14,6 +14,11 @@ import zipfile
 # What no lab imports: numpy's own tests, its Fortran and C build helpers, and type stubs.
 UNUSED = ("/tests/", "/f2py/", "/_pyinstaller/", "/include/", "numpy/conftest.py")
 UNUSED_ENDINGS = (".pyi", ".a", ".pxd", ".h", ".f90", ".c")
+# What cannot work in a page, which has neither processes nor sockets.
+IMPOSSIBLE = (
+    *("/multiprocessing/", "/xmlrpc/", "/wsgiref/", "/http/server.py", "/mailbox.py"),
+    *("/imaplib.py", "/poplib.py", "/smtplib.py", "/ftplib.py"),
+)
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -43,7 +48,9 @@ def compile_archive(source: str, target: str, optimize: int) -> None:
 
         for name in sorted(old.namelist()):
             spot = f"/{name}"
-            if any(part in spot for part in UNUSED) or name.endswith((*UNUSED_ENDINGS, "/")):
+            if any(part in spot for part in UNUSED) or spot.startswith(IMPOSSIBLE):
+                continue
+            if name.endswith((*UNUSED_ENDINGS, "/")):
                 continue
             data = old.read(name)
             if name.endswith(".dist-info/RECORD"):
