@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from minimind_wiki.book import checks, library, lint, notebooks, pages, policy
+from minimind_wiki.book import checks, library, lint, notebooks, pages, policy, skeleton
 from minimind_wiki.errors import MinimindError
 
 PACKAGE_HOME = Path(__file__).resolve().parents[2]
@@ -54,8 +54,7 @@ def build(strict: bool = True, drafts: bool = False, out: Path | None = None,
     root = pages.root()
     site = out or root / "site"
     check_assets(root)
-    faults = [*lint.problems(), *lint.quiz_problems(), *description_problems(root)]
-    _report(faults, strict, say, "the sources have")
+    _report(source_problems(), strict, say, "the sources have")
     notebooks.place()
     page_folder = site / LANGUAGE
     run_mkdocs(root, page_folder, strict, drafts, say)
@@ -86,6 +85,16 @@ def check_assets(root: Path) -> None:
         raise MinimindError(
             f"{' and '.join(missing)} are not built yet: run 'make web', then this again."
         )
+
+
+def source_problems() -> list[str]:
+    """Every fault that can be seen in the sources, without building anything."""
+    return [
+        *lint.problems(),
+        *lint.quiz_problems(),
+        *description_problems(pages.root()),
+        *skeleton.left_over(),
+    ]
 
 
 def description_problems(root: Path) -> list[str]:
@@ -123,11 +132,9 @@ def run_mkdocs(root: Path, out: Path, strict: bool, drafts: bool, say: Say) -> N
     env = os.environ | notebooks.environment() | {
         "NO_MKDOCS_2_WARNING": "1",
         "MM_STRICT": "1" if strict else "0",
-        "MM_DRAFTS_HIDDEN": "" if drafts else listed,
+        "MM_HIDDEN": "*.yaml\n" + ("" if drafts else listed),
         "MM_DRAFTS_SHOWN": listed if drafts else "",
     }  # fmt: skip
-    if not listed:
-        env = {name: value for name, value in env.items() if not name.startswith("MM_DRAFTS")}
     done = subprocess.run(
         command, cwd=root, env=env, capture_output=True, text=True, encoding="utf-8", check=False
     )
@@ -157,6 +164,8 @@ def relevant(text: str) -> list[str]:
         elif macro and page:
             said = macro.group(1)
             out.append(said if said.startswith(page) else f"{page}: {said}")
+        elif "Error reading page" in line:
+            continue  # its reason follows as the exception
         elif SHOWN.match(line) and "[macros]" not in line:
             out.append(line)
     return list(dict.fromkeys(out))

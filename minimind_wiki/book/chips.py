@@ -133,7 +133,8 @@ def given(text: str, why: str) -> str:
 def records_table() -> str:
     """Every record: question, command, seeds, device, duration, date, versions, verdicts.
 
-    Each stands under the anchor that chips point to, for example #normalization-depth.
+    Each stands under the anchor that chips point to, for example #normalization-depth. Markdown, so
+    that the headings come into the page's table of contents.
     """
     parts = []
     for found in record.all_records(pages.root()):
@@ -151,10 +152,11 @@ def records_table() -> str:
         ]
         listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts)
         parts.append(
-            f'<section class="mm-record" aria-labelledby="{anchor}">'
-            f'<h2 id="{anchor}">{esc(found.name)}</h2><p>{esc(data["question"])}</p>'
-            f'<dl class="mm-record__facts">{listed}</dl>{_claims_table(data["claims"])}</section>'
+            f'<section class="mm-record" aria-labelledby="{anchor}" markdown="block">\n\n'
+            f"## {found.name} {{ #{anchor} }}\n\n<p>{esc(data['question'])}</p>\n"
+            f'<dl class="mm-record__facts">{listed}</dl>\n{_claims_table(data["claims"])}\n\n'
+            "</section>\n"
         )
     if not parts:
         return "<p>No experiment has been recorded yet.</p>"
-    return '<div class="mm-records">' + "".join(parts) + "</div>"
+    return "\n".join(parts)

@@ -84,9 +84,8 @@ def bibliography() -> str:
     for key in sorted(known, key=lambda k: (str(known[k]["authors"]).lower(), known[k]["year"])):
         entry = known[key]
         where = f" {esc(entry['where'])}." if entry.get("where") else ""
-        note = f'<div class="mm-bib__note">{markup.block(entry["note"])}</div>' * bool(
-            entry.get("note")
-        )
+        note = markup.block(entry["note"]) if entry.get("note") else ""
+        note = f'<div class="mm-bib__note">{note}</div>' if note else ""
         rows.append(
             f'<li id="{esc(key)}">{esc(entry["authors"])} ({entry["year"]}). '
             f'<a href="{esc(entry["url"])}"><cite>{esc(entry["title"])}</cite></a>.'
@@ -180,7 +179,7 @@ def module(slug: str) -> Module:
     """The module of that slug, or an error with the nearest names."""
     known = modules()
     if slug not in known:
-        raise pages.fault(str(unknown("module", slug, known)))
+        raise pages.fault(unknown("module", slug, known))
     return known[slug]
 
 
@@ -220,13 +219,13 @@ def path(slug: str) -> str:
 
 
 def module_status() -> str:
-    """All tiers with their modules and status: the modules page."""
+    """All tiers with their modules and status: the modules page. Markdown with headings."""
     parts = []
     for tier in tiers():
         rows = "".join(_module_row(item["slug"]) for item in tier["modules"])
         anchor = f"tier-{tier['id']}"
         parts.append(
-            f'<section class="mm-tier" aria-labelledby="{anchor}">'
-            f'<h2 id="{anchor}">{esc(tier["title"])}</h2><ol>{rows}</ol></section>'
+            f'<section class="mm-tier" aria-labelledby="{anchor}" markdown="block">\n\n'
+            f"## {tier['title']} {{ #{anchor} }}\n\n<ol>{rows}</ol>\n\n</section>\n"
         )
-    return '<div class="mm-tiers">' + "".join(parts) + "</div>"
+    return "\n".join(parts)

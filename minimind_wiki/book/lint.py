@@ -165,7 +165,7 @@ def quiz_problems(docs: Path | None = None) -> list[str]:
     """Quiz files whose right answers can be told without reading.
 
     With four or more single-choice questions: the right option is not at one place in more than
-    half of them, is strictly the longest in at most half, and strictly the shortest in at most half.
+    half of them, and strictly the longest or strictly the shortest in at most half.
     Quiz ids are unique over the site.
     """
     base = docs or pages.docs()

@@ -27,7 +27,7 @@ from typing import Any
 
 from markdown import Markdown
 
-from minimind_wiki.book import markup, pages
+from minimind_wiki.book import markup, pages, records
 from minimind_wiki.book.fences.figure import figure_html
 from minimind_wiki.book.pages import esc
 from minimind_wiki.errors import MinimindError
@@ -176,10 +176,9 @@ def _figure(plotly: dict[str, Any], stem: str, count: int) -> str:
     drawn = Figure.from_dict(spec)
     alt = describe(spec)
     anchor = f"fig-notebook-{stem}-{count}"
-    return figure_html(
-        anchor, f"notebooks/{stem}:{count}", figure_svg(drawn, f"{anchor}-svg", alt), alt, plotly,
-        esc(spec.get("caption") or ""),
-    )  # fmt: skip
+    svg = records.for_page(figure_svg(drawn, f"{anchor}-svg", alt))
+    caption = esc(spec.get("caption") or "")
+    return figure_html(anchor, f"notebooks/{stem}:{count}", svg, alt, plotly, caption)
 
 
 def describe(spec: dict[str, Any]) -> str:

@@ -72,9 +72,10 @@ def enter_from(md: Any) -> None:
             enter(file.src_uri, file.url)
 
 
-def fault(message: str) -> MinimindError:
-    """An error that names the page at work."""
-    return MinimindError(f"{_page.src}: {message}" if _page.src else message)
+def fault(message: str | MinimindError) -> MinimindError:
+    """An error that names the page at work; a given error keeps its class and exit status."""
+    kind = type(message) if isinstance(message, MinimindError) else MinimindError
+    return kind(f"{_page.src}: {message}" if _page.src else str(message))
 
 
 def relative(target: str) -> str:

@@ -80,8 +80,16 @@ def svg(name: str, figure: str) -> str:
             f"the picture {path.name} of record '{name}' is missing: run "
             f"'minimind experiment render {name}'"
         )
-    text = path.read_text(encoding="utf-8")
-    return text[text.index("<svg") :].strip()
+    return for_page(path.read_text(encoding="utf-8"))
+
+
+def for_page(svg_text: str) -> str:
+    """A picture for inlining: no XML head, and no plain href.
+
+    The theme's instant navigation assigns to `href` of whatever has one, which a `<use>` refuses.
+    """
+    text = svg_text[svg_text.index("<svg") :].strip()
+    return re.sub(r"(<use\b[^>]*?\s)href=", r"\1xlink:href=", text)
 
 
 def formatted(value: float, spec: str) -> str:

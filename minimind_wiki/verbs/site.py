@@ -38,10 +38,10 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from minimind_wiki.book import build, checks, lint, pages
+    from minimind_wiki.book import build, checks, pages
 
     site = (args.site or pages.root() / "site").resolve()
-    faults = [*lint.problems(), *lint.quiz_problems(), *build.description_problems(pages.root())]
+    faults = build.source_problems()
     faults += checks.check(site, prefix=build.address_prefix())
     for fault in faults:
         print(fault)

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minimind_wiki.book import labs, markup, pages
+from minimind_wiki.book import labs, markup, pages, records
 from minimind_wiki.book.fences.common import Body, check_fields, fence
 from minimind_wiki.book.pages import esc, slug
 from minimind_wiki.book.tables import figure_tables
@@ -95,7 +95,7 @@ def _static(data: dict[str, Any], recorded: dict[str, Any], alt: str) -> str:
     if recorded["svg"]:
         picture = (
             f'<div class="mm-lab__picture" role="img" aria-label="{esc(alt)}">'
-            f"{recorded['svg']}</div>"
+            f"{records.for_page(recorded['svg'])}</div>"
         )
         table = figure_tables(recorded["plotly"], alt)
     if recorded["text"]:
