@@ -1,9 +1,13 @@
 import minimind_wiki.lite as torch  # on a laptop: import torch
 
 
-def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-    """Divide each vector by its root mean square, then multiply by the gain.
+def rms_norm(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    eps: float,
+) -> torch.Tensor:
+    """Each vector of x (..., D) over its root mean square, times weight (D,).
 
-    x (..., D), weight (D,); returns (..., D) in the dtype of x.
+    Returns the shape and the dtype of x.
     """
     raise NotImplementedError
