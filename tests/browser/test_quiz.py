@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Visit
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIZ = "/en/modules/normalization/quiz/"
@@ -108,7 +108,7 @@ def test_progress_is_exported_reset_and_imported(visit: Visit, tmp_path: Path) -
     assert QUESTIONS[0]["id"] not in str(page.evaluate("JSON.stringify(localStorage)"))
 
     page.set_input_files(".mm-progress input[type=file]", kept)
-    page.wait_for_function("document.body.textContent.includes('Imported progress.json')")
+    expect(page.locator(".mm-progress [role=status]")).to_contain_text("Imported progress.json")
     page = visit.open(QUIZ)
     assert page.locator(".mm-q[data-state=right]").count() == 1
 
@@ -125,8 +125,8 @@ def test_a_foreign_file_is_refused_and_nothing_is_lost(
     wrong.write_text(text, "utf-8")
     page.set_input_files(".mm-progress input[type=file]", wrong)
     status = page.locator(".mm-progress [role=status]")
-    page.wait_for_function("document.querySelector('.mm-progress [role=status]').textContent")
-    assert "Imported" not in (status.text_content() or "")
+    expect(status).not_to_be_empty()
+    expect(status).not_to_contain_text("Imported")
     assert QUESTIONS[0]["id"] in before
     assert QUESTIONS[0]["id"] in page.evaluate("JSON.stringify(localStorage)")
 
