@@ -2,6 +2,8 @@
 
 import { setAssetBase } from "./assets";
 import { boot } from "./boot";
+import { guardNavigation } from "./instant";
 
 setAssetBase(new URL("./", import.meta.url).href);
+guardNavigation();
 boot();

@@ -1,5 +1,7 @@
 /** A few lines that keep the rest free of createElement noise. */
 
+import { DATA } from "./instant";
+
 type Child = Node | string | null | undefined | false;
 type Props = Record<string, unknown>;
 
@@ -37,15 +39,21 @@ export function fill<E extends Element>(element: E, html: unknown, text: unknown
   return element;
 }
 
-/** The JSON of the `<script type="application/json">` that is a child of `root`, or null. */
-export function spec<T>(root: ParentNode, selector = 'script[type="application/json"]'): T | null {
-  const script = root.querySelector(selector);
-  if (!script?.textContent) return null;
+/** The JSON that `root` carries (see instant.ts for its two forms), or null. */
+export function spec<T>(root: ParentNode, className = ""): T | null {
+  const holder = [...root.querySelectorAll<HTMLElement>(DATA)].find((e) => !className || e.classList.contains(className));
+  const text = holder?.dataset.mmJson ?? holder?.textContent;
+  if (!text) return null;
   try {
-    return JSON.parse(script.textContent) as T;
+    return JSON.parse(text) as T;
   } catch {
     return null;
   }
+}
+
+/** The data elements among the children: they stay when the rest is replaced. */
+export function dataNodes(root: Element): Element[] {
+  return [...root.children].filter((child) => child.matches(DATA));
 }
 
 let serial = 0;

@@ -1,6 +1,6 @@
 /** An exercise: write it, check it against the oracle, climb the hints, open the solution if you must. */
 
-import { claim, debounce, fill, h, spec, statusLine } from "./dom";
+import { claim, dataNodes, debounce, fill, h, spec, statusLine } from "./dom";
 import { Editor } from "./editor/editor";
 import { now, store } from "./progress/store";
 import type { ExerciseState } from "./progress/model";
@@ -21,7 +21,7 @@ function grade(what: string, value: number | string | undefined): string {
 }
 
 export function upgradeExercise(root: HTMLElement): () => void {
-  const data = spec<ExerciseSpec>(root, "script.mm-exercise__spec");
+  const data = spec<ExerciseSpec>(root, "mm-exercise__spec");
   if (!data || !claim(root)) return () => undefined;
   const task = data;
   const slug = task.name.split("/")[0] ?? "site";
@@ -49,7 +49,7 @@ export function upgradeExercise(root: HTMLElement): () => void {
   const hints = hintLadder();
   const solution = solutionBox();
 
-  const scripts = [...root.children].filter((c) => c.tagName === "SCRIPT");
+  const scripts = dataNodes(root);
   const contract = fill(h("div", { class: "mm-exercise__contract" }), task.contract_html, task.contract);
   root.replaceChildren(
     ...scripts,

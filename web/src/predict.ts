@@ -1,6 +1,6 @@
 /** A guess before reading: committed, kept, and shown again at the end of the page (`mm-recall`). */
 
-import { claim, fill, h, pageModule, spec, statusLine, uid } from "./dom";
+import { claim, dataNodes, fill, h, pageModule, spec, statusLine, uid } from "./dom";
 import { now, store } from "./progress/store";
 import type { Guess } from "./progress/model";
 import type { Option } from "./quiz/model";
@@ -59,7 +59,7 @@ export function upgradePredict(root: HTMLElement): void {
       entry.predict = { ...entry.predict, [id]: guess };
     });
     show(guess);
-    status.textContent = guess.right ? "Your guess is kept. It was right." : "Your guess is kept. It was not so.";
+    status.textContent = guess.right ? "Your guess is kept. It is so." : "Your guess is kept. It is not so.";
     answer.focus({ preventScroll: true });
   }
 
@@ -80,7 +80,7 @@ export function upgradePredict(root: HTMLElement): void {
   }
 
   root.replaceChildren(
-    ...[...root.children].filter((c) => c.tagName === "SCRIPT"),
+    ...dataNodes(root),
     h("p", { class: "mm-predict__label" }, "Guess first"),
     form,
   );
@@ -99,9 +99,9 @@ export function upgradeRecall(root: HTMLElement): () => void {
     const guess = store().module(slug).predict?.[id];
     if (guess) {
       line.replaceChildren(
-        "Before reading you guessed: ",
-        h("strong", {}, guess.text),
-        guess.right ? ". It was right." : ". It was not so.",
+        "Before reading you guessed “",
+        h("strong", {}, guess.text.replace(/\.$/, "")),
+        guess.right ? "”, and it is so." : "”. It is not so.",
       );
       root.replaceChildren(line, ...original);
     } else {

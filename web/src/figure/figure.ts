@@ -7,7 +7,7 @@ import type { Spec } from "./theme";
 
 export function upgradeFigure(root: HTMLElement): () => void {
   const nothing = (): void => undefined;
-  const data = spec<Spec>(root, "script.mm-figure__data");
+  const data = spec<Spec>(root, "mm-figure__data");
   const still = root.querySelector<HTMLElement>(".mm-figure__static");
   // The home page's opening stays a picture: it is drawn for reading, and Plotly would outweigh it.
   if (!data?.data || !still || root.closest(".mm-hero") || !claim(root)) return nothing;

@@ -15,7 +15,10 @@ export function plotly(): Promise<PlotlyApi> {
   loading ??= new Promise<PlotlyApi>((resolve, reject) => {
     const script = document.createElement("script");
     script.src = assetUrl("plotly.min.js");
-    script.onload = () => resolve((window as unknown as { Plotly: PlotlyApi }).Plotly);
+    script.onload = () => {
+      keepStyles();
+      resolve((window as unknown as { Plotly: PlotlyApi }).Plotly);
+    };
     script.onerror = () => {
       loading = undefined;
       reject(new Error("The figure's script could not be loaded."));
@@ -23,6 +26,18 @@ export function plotly(): Promise<PlotlyApi> {
     document.head.append(script);
   });
   return loading;
+}
+
+/**
+ * Plotly writes its rules into a <style> of the head, and instant navigation removes from the head
+ * what the next page does not have: keep them where it does not look.
+ */
+function keepStyles(): void {
+  const sheet = new CSSStyleSheet();
+  for (const style of document.querySelectorAll<HTMLStyleElement>('style[id^="plotly.js-style"]')) {
+    for (const rule of style.sheet?.cssRules ?? []) sheet.insertRule(rule.cssText, sheet.cssRules.length);
+  }
+  document.adoptedStyleSheets.push(sheet);
 }
 
 const CONFIG: Json = {
@@ -63,6 +78,8 @@ export class LiveFigure {
     this.width = this.node.clientWidth;
     const wanted = Number((spec.layout as { height?: unknown }).height) || 360;
     const height = this.height ?? wanted;
+    // Plotly's own layers are out of the flow: the box itself must have the height.
+    this.node.style.height = `${height}px`;
     const painted = paint(spec, pagePalette(), { width: this.width, height });
     await api.react(this.node, painted.data, painted.layout, CONFIG);
     label(this.node);

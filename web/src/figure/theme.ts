@@ -91,7 +91,8 @@ export function paint(spec: Spec, palette: Palette, size: { width: number; heigh
     font,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    autosize: true,
+    autosize: false,
+    width: size.width,
     height: size.height,
     hovermode: "closest",
     hoverlabel: { bgcolor: palette.card, bordercolor: palette.grid, font: { ...font, size: 13 } },
@@ -108,7 +109,6 @@ export function paint(spec: Spec, palette: Palette, size: { width: number; heigh
       font: { ...font, size: narrow ? 11 : 12.5 }, bgcolor: "rgba(0,0,0,0)",
     },
   });
-  delete layout.width;
   for (const [key, value] of Object.entries(layout)) {
     if (!/^[xy]axis\d*$/.test(key)) continue;
     const axis = dict(value);
@@ -128,10 +128,16 @@ export function paint(spec: Spec, palette: Palette, size: { width: number; heigh
       ticklen: 4,
       tickcolor: palette.edge,
       tickfont: { ...font, size: narrow ? 10.5 : 12, color: palette.muted },
-      ...(narrow && !axis.tickvals ? { nticks: 6 } : {}),
+      ...(panel?.log ? decades(panel) : narrow && !axis.tickvals ? { nticks: 6 } : {}),
     };
   }
   return { data: spec.data.map((t) => trace(t, palette)), layout };
+}
+
+/** Whole powers of ten only, at most seven of them. */
+function decades(panel: Panel): Json {
+  const step = Math.max(1, Math.ceil((panel.range[1] - panel.range[0]) / 7));
+  return { tick0: 0, dtick: step, exponentformat: "power" };
 }
 
 /** The palette of the page as it is now. */

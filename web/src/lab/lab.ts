@@ -18,7 +18,7 @@ interface LabSpec {
 }
 
 export function upgradeLab(root: HTMLElement): () => void {
-  const data = spec<LabSpec>(root, "script.mm-lab__spec");
+  const data = spec<LabSpec>(root, "mm-lab__spec");
   const plain = root.querySelector<HTMLElement>(".mm-lab__static");
   if (!data || !claim(root)) return () => undefined;
   const still = plain?.querySelector<HTMLElement>(".mm-lab__picture") ?? plain;

@@ -138,7 +138,7 @@ export function merge(a: Progress, b: Progress): Progress {
 }
 
 export interface Summary {
-  read: boolean; right: number; total: number; review: number; labs: number; passed: number;
+  read: boolean; guessed: boolean; right: number; total: number; review: number; labs: number; passed: number;
   /** Of the parts that were touched or can be counted: 0..1. */
   share: number;
 }
@@ -152,7 +152,7 @@ export function summarize(x: ModuleProgress | undefined): Summary {
   const passed = Object.values(x?.exercise ?? {}).filter((e) => e.passed).length;
   const parts = [x?.read ? 1 : 0, total ? right / total : 0, labs ? 1 : 0, passed ? 1 : 0];
   return {
-    read: Boolean(x?.read), right, total, labs, passed,
+    read: Boolean(x?.read), guessed: Object.keys(x?.predict ?? {}).length > 0, right, total, labs, passed,
     review: answers.filter((a) => a.ok === false).length,
     share: parts.reduce((a, b) => a + b, 0) / parts.length,
   };

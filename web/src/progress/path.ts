@@ -10,7 +10,7 @@ const percent = (share: number): string => `${Math.round(share * 100)} %`;
 /** In words, for eyes and ears alike. */
 export function describe(s: Summary): string {
   const parts = [
-    s.read ? "read" : "",
+    s.read ? "read" : s.guessed ? "begun" : "",
     s.total ? `quiz ${s.right} of ${s.total}` : "",
     s.labs ? "lab run" : "",
     s.passed ? "exercise passed" : "",

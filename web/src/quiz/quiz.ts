@@ -1,6 +1,6 @@
 /** The whole quiz: cards, running score, and the list of questions to come back to. */
 
-import { claim, h, spec, statusLine } from "../dom";
+import { claim, dataNodes, h, spec, statusLine } from "../dom";
 import { store } from "../progress/store";
 import type { QuizAnswer } from "../progress/model";
 import { questionCard } from "./card";
@@ -73,7 +73,7 @@ export function upgradeQuiz(root: HTMLElement): void {
   }
 
   root.replaceChildren(
-    ...[...root.children].filter((c) => c.tagName === "SCRIPT"),
+    ...dataNodes(root),
     h("header", { class: "mm-quiz__head" }, score, bar),
     ...[...cards.values()].map((card) => card.element),
     review,
