@@ -100,6 +100,20 @@ def test_bytecode_replaces_source_and_runs(scripts, tmp_path):
     assert done.stdout.strip() == "6.0", done.stderr
 
 
+def test_without_a_compiler_the_sources_are_bundled(scripts, monkeypatch, tmp_path, capsys):
+    bundle = scripts("bundle")
+    (tmp_path / "package.json").write_text("{}")
+    monkeypatch.setattr(bundle, "PYODIDE", tmp_path)
+    monkeypatch.setattr(bundle, "WORK", tmp_path)
+    archives = [(bundle.lite_wheel(tmp_path), 0)]
+    failing = tmp_path / "node"
+    failing.write_text("#!/bin/sh\necho 'Error: no such engine' >&2\nexit 1\n")
+    failing.chmod(0o755)
+    made, compiled = bundle.compiled(str(failing), archives)
+    assert made == [archives[0][0]] and not compiled
+    assert "not precompiled" in (out := capsys.readouterr().out) and "no such engine" in out
+
+
 def test_without_node_or_npm_packages_it_says_what_to_do(scripts, monkeypatch, tmp_path, capsys):
     bundle = scripts("bundle")
     monkeypatch.setattr(bundle, "PYODIDE", tmp_path)

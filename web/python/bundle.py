@@ -105,7 +105,8 @@ def compiled(node: str, archives: list[tuple[Path, int]]) -> tuple[list[Path], b
         )
         if done.returncode:
             lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-            print(f"bundle: not precompiled, Python will start half as fast: {lines[-1]}")
+            why = next((line for line in lines if "Error" in line), lines[-1])
+            print(f"bundle: not precompiled, Python will start half as fast: {why.strip()}")
             return [source for source, _ in archives], False
         for job in jobs:  # only a finished file gets its final name
             part = Path(str(job["target"]))
@@ -119,12 +120,14 @@ def loader(text: str) -> str:
     return re.sub(r"\n//# sourceMappingURL=\S*", "", text)
 
 
-def lock_entry(name: str, version: str, file: str, data: bytes, needs: list[str]) -> dict[str, Any]:
+def lock_entry(
+    name: str, version: str, file: Path, provides: str, needs: list[str]
+) -> dict[str, Any]:
+    """What Pyodide's loader must know of a wheel."""
     return {
-        "name": name, "version": version, "file_name": file, "sha256": sha256(data),
-        "install_dir": "site", "package_type": "package", "depends": needs,
-        "imports": ["minimind_wiki"] if needs or name != "numpy" else ["numpy"],
-        "unvendored_tests": False,
+        "name": name, "version": version, "file_name": file.name,
+        "sha256": sha256(file.read_bytes()), "install_dir": "site", "package_type": "package",
+        "imports": [provides], "depends": needs, "unvendored_tests": False,
     }  # fmt: skip
 
 
@@ -148,16 +151,15 @@ def build(node: str, out: Path) -> dict[str, Any]:
         data = loader(data.decode()).encode() if name == "pyodide.mjs" else data
         (fresh / name).write_bytes(data)
     (fresh / "python_stdlib.zip").write_bytes(made[0].read_bytes())
-    packages = {}
+    packages, needs = {}, []
     if wheel:
-        data = made[2].read_bytes()
-        (fresh / wheel.name).write_bytes(data)
-        packages["numpy"] = lock_entry("numpy", numpy["version"], wheel.name, data, [])
-    data, lite_version = made[1].read_bytes(), lite.name.split("-")[1]
-    (fresh / lite.name).write_bytes(data)
-    packages["minimind-wiki-lite"] = lock_entry(
-        "minimind-wiki-lite", lite_version, lite.name, data, ["numpy"] if wheel else []
-    )
+        file, needs = fresh / wheel.name, ["numpy"]
+        file.write_bytes(made[2].read_bytes())
+        packages["numpy"] = lock_entry("numpy", numpy["version"], file, "numpy", [])
+    file, lite_version = fresh / lite.name, lite.name.split("-")[1]
+    file.write_bytes(made[1].read_bytes())
+    name = "minimind-wiki-lite"
+    packages[name] = lock_entry(name, lite_version, file, "minimind_wiki", needs)
     (fresh / "pyodide-lock.json").write_text(
         json.dumps({"info": lock["info"], "packages": packages}, indent=1, sort_keys=True)
     )
