@@ -111,6 +111,8 @@ def api(folder: str) -> str:
             continue
         dotted = ".".join(file.relative_to(pages.root()).with_suffix("").parts)
         blocks.append(f"::: {dotted.removesuffix('.__init__')}\n")
+        if folder == "book":  # long, and no reader comes for its sources: the page stays light
+            blocks[-1] += "    options:\n      show_source: false\n"
     if not blocks:
         return f"*Nothing stands in `minimind_wiki/{folder}/` yet.*"
     return "\n".join(blocks)

@@ -44,7 +44,7 @@ def figure_tables(plotly: dict[str, Any], alt: str) -> str:
             panels.setdefault(trace.get("yaxis") or "y", []).append(trace)
     made = [_panel(plotly.get("layout", {}), axis, traces) for axis, traces in panels.items()]
     return (
-        '<details class="mm-figure__table"><summary>Data as a table</summary>'
+        '<details class="mm-figure__table" data-search-exclude><summary>Data as a table</summary>'
         '<div class="mm-table-scroll" tabindex="0" role="region" '
         f'aria-label="{esc("Data: " + alt)}">'
         f"{''.join(made)}</div></details>"

@@ -78,7 +78,7 @@ def test_data_cannot_close_its_script(page: Page) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('why: "That is one more."', 'right: true, why: "No."', ["question 1 ('one')", "exactly 1"]),
+        ('why: "That is one more."', 'right: true, why: "No."', ["1 ('one')", "exactly 1"]),
         (', why: "That is one more."', "", ["question 1 ('one'), option 2", "'why'"]),
         ("id: two", "id: one", ["question 2", "used twice"]),
         ("type: single", "type: choice", ["question 1 ('one')", "choice"]),

@@ -1,4 +1,4 @@
-"""The skeleton's parts work on their own: its check accepts the solution and refuses the mutants."""
+"""The skeleton's parts work: its check accepts the solution and refuses the mutants."""
 
 from __future__ import annotations
 

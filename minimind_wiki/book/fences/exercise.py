@@ -84,7 +84,8 @@ def _static(data: dict[str, Any]) -> str:
 
     count = len(data["hints_html"])
     hints = "".join(
-        f'<details class="mm-exercise__hint"><summary>Hint {n} of {count}</summary>{hint}</details>'
+        f'<details class="mm-exercise__hint" data-search-exclude><summary>Hint {n} of {count}'
+        f"</summary>{hint}</details>"
         for n, hint in enumerate(data["hints_html"], 1)
     )
     return (
@@ -95,6 +96,6 @@ def _static(data: dict[str, Any]) -> str:
         f'<div class="mm-exercise__starter">{shown(data["starter"])}</div>'
         '<p class="mm-exercise__command">On your machine: '
         f"<code>minimind exercise {esc(data['name'])}</code></p>{hints}"
-        '<details class="mm-exercise__solution"><summary>A solution</summary>'
+        '<details class="mm-exercise__solution" data-search-exclude><summary>A solution</summary>'
         f"{shown(data['solution'])}</details></div>"
     )

@@ -63,7 +63,8 @@ def figure_html(
     """The markup of a figure, wherever its data comes from."""
     return (
         f'<figure class="mm-figure" id="{esc(anchor)}" data-figure="{esc(key)}">'
-        f'<div class="mm-figure__static" role="img" aria-label="{esc(alt)}">{svg}</div>'
+        f'<div class="mm-figure__static" role="img" aria-label="{esc(alt)}" data-search-exclude>'
+        f"{svg}</div>"
         f"{pages.json_script(plotly, 'mm-figure__data')}"
         f"<figcaption>{caption}</figcaption>{figure_tables(plotly, alt)}</figure>"
     )

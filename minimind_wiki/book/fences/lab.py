@@ -94,7 +94,7 @@ def _static(data: dict[str, Any], recorded: dict[str, Any], alt: str) -> str:
     picture = text = table = ""
     if recorded["svg"]:
         picture = (
-            f'<div class="mm-lab__picture" role="img" aria-label="{esc(alt)}">'
+            f'<div class="mm-lab__picture" role="img" aria-label="{esc(alt)}" data-search-exclude>'
             f"{records.for_page(recorded['svg'])}</div>"
         )
         table = figure_tables(recorded["plotly"], alt)
@@ -110,7 +110,7 @@ def _static(data: dict[str, Any], recorded: dict[str, Any], alt: str) -> str:
         f'<div class="mm-lab__question">{data["question_html"]}</div>{picture}{text}'
         f'<ul class="mm-lab__knobs">{knobs}</ul>'
         f'<div class="mm-lab__caption">{data["caption_html"]}</div>{table}'
-        f'<details class="mm-lab__code"><summary>The program</summary>{program}</details></div>'
+        f'<details class="mm-lab__code" data-search-exclude><summary>The program</summary>{program}</details></div>'
     )
 
 
