@@ -27,7 +27,7 @@ class TrainConfig:
     """Registry name, 'embedded', or a .txt/.jsonl file, also .gz."""
     seed: int = 0
     """Decides the initial weights, the order of the data and the samples."""
-    steps: int = 2000
+    steps: int = 1600
     """Optimizer steps."""
     batch_size: int = 16
     """Windows in one optimizer step."""
@@ -38,7 +38,7 @@ class TrainConfig:
     learning_rate: float = 1.5e-3
     """Peak learning rate, reached after the warm-up."""
     min_learning_rate: float = 0.0
-    """Learning rate at the last step (end of the cosine)."""
+    """Where the cosine ends, one step after the last."""
     warmup_steps: int = 0
     """Steps of linear warm-up (0: a twentieth of steps)."""
     weight_decay: float = 0.1

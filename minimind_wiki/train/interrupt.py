@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from minimind_wiki.train.report import Report
-
 
 @contextmanager
-def until_signal(report: Report) -> Iterator[Callable[[], bool]]:
+def until_signal() -> Iterator[Callable[[], bool]]:
     """Gives a function that is True after Ctrl-C or SIGTERM; a second Ctrl-C stops at once."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -22,7 +21,8 @@ def until_signal(report: Report) -> Iterator[Callable[[], bool]]:
         if caught and number == signal.SIGINT:
             raise KeyboardInterrupt
         caught.append(number)
-        report.line("Stopping after this step; press Ctrl-C again to stop at once.")
+        # not print(): the signal may have come in the middle of one, which Python refuses to nest
+        os.write(2, b"\nStopping after this step; press Ctrl-C again to stop at once.\n")
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, note) for number in numbers]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import platform
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,8 @@ def pretrain(
             return ""
         return str(save_checkpoint(out, model, optimizer, tokenizer, state, about))
 
-    with until_signal(report) as stopping:
+    # without a folder there is nothing to keep: a signal then ends the process as usual
+    with until_signal() if out else nullcontext(lambda: False) as stopping:
         loop = Loop(config, model, optimizer, tokenizer, split, place, state, report, save,
                     stopping, last, state.step if resume else -1)  # fmt: skip
         finished = loop.run()

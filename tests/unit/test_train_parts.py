@@ -40,7 +40,9 @@ def test_recipes_are_for_presets_and_for_fields():
 def test_what_is_given_wins_over_the_recipe_and_that_over_the_default():
     config, fields = build({"preset": "nano", "steps": 7, "hidden_size": 32}, ("hidden_size",))
     assert config.steps == 7
-    assert config.context_length == RECIPES["nano"]["context_length"] != TrainConfig.context_length
+    assert (
+        config.context_length == RECIPES["nano"]["context_length"] != TrainConfig().context_length
+    )
     assert fields == {"hidden_size": 32}
 
 
@@ -99,12 +101,13 @@ def test_convert_accepts_dashes_and_scientific_numbers():
 
 
 # --- schedule and optimizer -----------------------------------------------------------------------
-def test_schedule_starts_above_zero_peaks_once_and_ends_at_last():
-    rates = [learning_rate(step, 100, 10, 1.0, 0.1) for step in range(100)]
+def test_schedule_starts_above_zero_peaks_once_and_wastes_no_step():
+    rates = [learning_rate(step, 100, 10, 1.0, 0.1) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == 1.0
-    assert rates[-1] == pytest.approx(0.1)
+    assert rates[99] > rates[100] == pytest.approx(0.1)
     assert all(a > b for a, b in pairwise(rates[9:]))
+    assert learning_rate(99, 100, 10, 1.0) > 0
     assert learning_rate(0, 1, 1, 1.0) == 1.0  # a run of one step has the peak
 
 

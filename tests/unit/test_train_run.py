@@ -34,14 +34,11 @@ class StopAt(Quiet):
     """Sends this process a signal in the middle of a step, as a terminal or a scheduler would."""
 
     def __init__(self, step, number=signal.SIGINT):
-        self.at, self.number, self.lines = step, number, []
+        self.at, self.number = step, number
 
     def step(self, step, loss, speed, left):
         if step == self.at:
             os.kill(os.getpid(), self.number)
-
-    def line(self, text):
-        self.lines.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +84,15 @@ def test_another_seed_is_another_run(whole):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("step", [7, 10])
-def test_stopped_and_resumed_is_the_uninterrupted_run_to_the_bit(whole, tmp_path, step, number):
+def test_stopped_and_resumed_is_the_uninterrupted_run_to_the_bit(
+    whole, tmp_path, capfd, step, number
+):
     out = tmp_path / "run"
-    report = StopAt(step, number)
     before = signal.getsignal(number)
-    stopped = go(out, report=report)
+    stopped = go(out, report=StopAt(step, number))
     assert signal.getsignal(number) == before
     assert not stopped.finished and stopped.state.step == step
-    assert any("Stopping after this step" in line for line in report.lines)
+    assert "Stopping after this step" in capfd.readouterr().err
     folder = out / "checkpoints" / f"step-{step:06d}"
     assert load_model_folder(folder)[0].state_dict().keys()  # a usable model
     torch.manual_seed(99)  # resuming must not lean on what this process did before
@@ -111,6 +109,12 @@ def test_a_stop_between_two_points_of_the_curve_loses_none(tmp_path, monkeypatch
     whole, out = go(), tmp_path / "run"
     assert go(out, report=StopAt(8)).state.pending_count == 3
     assert curves(go(out, resume=True).state) == curves(whole.state)
+
+
+def test_without_a_folder_a_signal_is_not_swallowed():
+    """An experiment must end, not record half a run."""
+    with pytest.raises(KeyboardInterrupt):
+        go(report=StopAt(3))
 
 
 def test_micro_batches_change_nothing_but_rounding(whole):
@@ -245,6 +249,20 @@ def test_an_absurd_learning_rate_never_leaves_a_broken_checkpoint(tmp_path):
     with pytest.raises(loop.NonFinite, match="so training stopped"):
         go(out, learning_rate=1e30, save_every=1)
     assert_finite(out)
+
+
+def test_a_weight_that_overflowed_is_never_written(tmp_path, monkeypatch):
+    real = torch.optim.AdamW.step
+
+    def overflows(self, *args, **kwargs):
+        real(self, *args, **kwargs)
+        self.param_groups[0]["params"][0].data[0, 0] = math.inf
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", overflows)
+    out = tmp_path / "run"
+    with pytest.raises(loop.NonFinite, match=r"the weight model.* is not finite .*no checkpoint"):
+        go(out, save_every=1)
+    assert checkpoint.list_checkpoints(out) == []
 
 
 # --- wrong calls ----------------------------------------------------------------------------------
