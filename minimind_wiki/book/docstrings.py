@@ -1,13 +1,14 @@
-"""An extension of griffe: examples in docstrings (`>>>`) become code blocks of the reference pages.
+"""An extension of griffe: what the reference pages show of the docstrings, and how.
 
-Without it their output is read as Markdown, and a list in it as a link.
+Examples (`>>>`) become code blocks; otherwise their output is read as Markdown, and a list in it as
+a link. Attributes that only repeat an assignment are left out.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from griffe import Extension, Object
+from griffe import Extension, Module, Object
 
 
 def fenced(text: str) -> str:
@@ -29,10 +30,30 @@ def fenced(text: str) -> str:
     return "\n".join(out)
 
 
-class Examples(Extension):
-    """Rewrites every docstring when griffe has collected its object."""
+class Reference(Extension):
+    """Prepares every object of a package that griffe has loaded."""
 
-    def on_object(self, *, obj: Object, **kwargs: Any) -> None:
-        """Fence the examples of one object."""
-        if obj.docstring is not None and ">>> " in obj.docstring.value:
-            obj.docstring.value = fenced(obj.docstring.value)
+    def on_package(self, *, pkg: Module, **kwargs: Any) -> None:
+        """Walk the package once, fencing examples and dropping what says nothing."""
+        _prepare(pkg)
+
+
+def _prepare(obj: Object) -> None:
+    if obj.docstring is not None and ">>> " in obj.docstring.value:
+        obj.docstring.value = fenced(obj.docstring.value)
+    for name, member in list(obj.members.items()):
+        if member.is_alias:
+            continue
+        if _says_nothing(obj, member):
+            del obj.members[name]
+        else:
+            _prepare(member)  # type: ignore[arg-type]
+
+
+def _says_nothing(parent: Object, member: Any) -> bool:
+    """`self.x = …` without a text, and the book machine's own constants."""
+    if not member.is_attribute or member.docstring is not None:
+        return False
+    if parent.is_class:
+        return "instance-attribute" in member.labels and "class-attribute" not in member.labels
+    return bool(parent.path.startswith("minimind_wiki.book"))

@@ -24,6 +24,7 @@ from minimind_wiki.book import lint
         ("Stack 64 layers of width 512, 25,829,888 parameters.", []),
         ("A matrix of 512×512 or 8 × 64 entries.", []),
         ("Qwen2.5, Llama 3.1, Python 3.11, GPT-3.5 and section 2.1.", []),
+        ("The larger of (0, x), and 3, seconds later.", []),
         ("In 2019, arXiv:1910.07467 said so.", []),
         ("1. first\n2. second", []),
         # what is not prose
@@ -49,6 +50,12 @@ def test_which_numbers_are_suspect(text: str, found: list[str]) -> None:
 def test_line_numbers_survive_what_is_left_out() -> None:
     text = "---\na: 1\n---\n\n```python\n0.1\n```\n\n$$\n0.2\n$$\n\nHere: 0.3.\n"
     assert lint.suspects(text) == [(13, "0.3")]
+
+
+def test_the_log_may_hold_its_dated_numbers(tmp_path: Path) -> None:
+    for name in ("log.md", "index.md"):
+        (tmp_path / name).write_text("It took 48 seconds.\n", encoding="utf-8")
+    assert [fault.split(":")[0] for fault in lint.problems(tmp_path)] == ["index.md"]
 
 
 def test_problems_name_page_line_and_way_out(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minimind_wiki.book import tex
-from minimind_wiki.book.docstrings import fenced
+from minimind_wiki.book.docstrings import Reference, fenced
 from minimind_wiki.errors import MinimindError
 
 
@@ -55,3 +55,15 @@ def test_examples_in_docstrings_become_code() -> None:
         "Adds.\n\n```pycon\n>>> f()\n['a', 'b']\n```\n\nEnd."
     )
     assert fenced("No example.") == "No example."
+
+
+def test_reference_leaves_out_what_only_repeats_an_assignment() -> None:
+    import griffe
+
+    source = (
+        "class A:\n    size: int = 1\n    def __init__(self):\n        self.plain = 1\n"
+        '        self.told = 2\n        """What it is."""\n'
+    )
+    with griffe.temporary_visited_module(source, module_name="a") as module:
+        Reference().on_package(pkg=module)
+        assert set(module["A"].members) == {"size", "__init__", "told"}
