@@ -1,9 +1,10 @@
 """How far below a bigram model does `minimind pretrain --preset tiny` get on a CPU?
 
-The main run of this book with its own defaults, on one thread: the tiny preset reads TinyShakespeare byte by byte
-and is measured on the last tenth, which it never reads. The bar is a bigram model of the same
-training bytes, smoothed as well as those bytes allow; chance is the uniform distribution. One seed:
-the question is what this command gives, and the distance to the bar is far larger than a seed's.
+The main run of this book with its own defaults, on one thread: the tiny preset reads
+TinyShakespeare byte by byte and is measured on the last tenth, which it never reads. The bar is a
+bigram model of the same training bytes, smoothed as well as those bytes allow; chance is the
+uniform distribution. One seed, as the question is what this command gives: differences of a few
+hundredths of a nat between such runs say nothing.
 """
 
 import math
