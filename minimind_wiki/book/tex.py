@@ -29,7 +29,7 @@ from markdown.postprocessors import Postprocessor
 from minimind_wiki.book import pages
 from minimind_wiki.errors import MinimindError
 
-FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>([.,;:!?)\]”’]*)', re.DOTALL)
 HOME = Path(__file__).resolve().parents[2]
 TOOL = HOME / "web" / "tools" / "tex.mjs"
 
@@ -159,9 +159,15 @@ class FormulaPostprocessor(Postprocessor):
     @staticmethod
     def _replace(match: re.Match[str]) -> str:
         tex = html.unescape(match.group(2)).strip()[2:-2]
+        after = match.group(3)
         if match.group(1) == "span":
-            return f'<span class="mm-math">{to_mathml(tex)}</span>'
-        return f'<div class="mm-math mm-math--display">{to_mathml(tex, display=True)}</div>'
+            made = f'<span class="mm-math">{to_mathml(tex)}</span>'
+            if not after:
+                return made
+            # A browser may break the line after a formula, also before the comma that follows.
+            return f'<span style="white-space:nowrap">{made}{after}</span>'
+        made = to_mathml(tex, display=True)
+        return f'<div class="mm-math mm-math--display">{made}</div>{after}'
 
 
 class TexExtension(Extension):

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
 The pages are drafts: the build leaves them out. Next:
   minimind experiment run {slug}/first --quick    the experiment, small
   minimind site build --drafts                    see the module at en/modules/{slug}/
-  minimind exercise {slug}/write_it               the exercise, on this machine
+  minimind exercise {slug}/write_it --start mine.py   the exercise, on this machine
 To publish: replace every TODO, remove 'draft: true', add the pages to 'nav' in mkdocs.yml."""
     )
     return 0

@@ -50,6 +50,12 @@ def test_broken_cache_is_made_again(tmp_path: Path) -> None:
     converter.close()
 
 
+def test_punctuation_stays_with_its_formula(page: Callable[[str], str]) -> None:
+    html = page("See $x$, and $y$ (or $z$).")
+    assert html.count("white-space:nowrap") == 2
+    assert "</math></span>,</span>" in html and "</math></span>).</span>" in html
+
+
 def test_examples_in_docstrings_become_code() -> None:
     assert fenced("Adds.\n>>> f()\n['a', 'b']\n\nEnd.") == (
         "Adds.\n\n```pycon\n>>> f()\n['a', 'b']\n```\n\nEnd."

@@ -19,7 +19,7 @@ HTML:
         <p class="mm-exercise__facts">15 minutes · difficulty: …</p>
         <div class="mm-exercise__contract">…</div>
         <div class="mm-exercise__starter">highlighted code</div>
-        <p class="mm-exercise__command">… <code>minimind exercise …</code></p>
+        <p class="mm-exercise__command">… <code>minimind exercise … --start mine.py</code> …</p>
         <details class="mm-exercise__hint"><summary>Hint 1 of 3</summary>…</details> …
         <details class="mm-exercise__solution"><summary>A solution</summary>code</details>
       </div>
@@ -95,7 +95,8 @@ def _static(data: dict[str, Any]) -> str:
         f'<div class="mm-exercise__contract">{data["contract_html"]}</div>'
         f'<div class="mm-exercise__starter">{shown(data["starter"])}</div>'
         '<p class="mm-exercise__command">On your machine: '
-        f"<code>minimind exercise {esc(data['name'])}</code></p>{hints}"
+        f"<code>minimind exercise {esc(data['name'])} --start mine.py</code>, then the same with "
+        f"<code>--file mine.py</code></p>{hints}"
         '<details class="mm-exercise__solution" data-search-exclude><summary>A solution</summary>'
         f"{shown(data['solution'])}</details></div>"
     )

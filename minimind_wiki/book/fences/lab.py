@@ -110,7 +110,8 @@ def _static(data: dict[str, Any], recorded: dict[str, Any], alt: str) -> str:
         f'<div class="mm-lab__question">{data["question_html"]}</div>{picture}{text}'
         f'<ul class="mm-lab__knobs">{knobs}</ul>'
         f'<div class="mm-lab__caption">{data["caption_html"]}</div>{table}'
-        f'<details class="mm-lab__code" data-search-exclude><summary>The program</summary>{program}</details></div>'
+        f'<details class="mm-lab__code" data-search-exclude><summary>The program</summary>'
+        f"{program}</details></div>"
     )
 
 

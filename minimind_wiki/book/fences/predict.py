@@ -62,7 +62,8 @@ def predict(body: Body) -> str:
         f'<div class="mm-predict" data-predict="{esc(data["id"])}">{pages.json_script(data)}'
         f'<div class="mm-predict__ask">{data["ask_html"]}</div>'
         f"{options_html(options, 'mm-predict')}"
-        '<details class="mm-predict__reveal" data-search-exclude><summary>Choose first, then open</summary>'
+        '<details class="mm-predict__reveal" data-search-exclude>'
+        "<summary>Choose first, then open</summary>"
         f"{whys_html(options, 'mm-predict')}{data['reveal_html']}</details></div>"
     )
 

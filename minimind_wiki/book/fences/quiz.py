@@ -145,7 +145,8 @@ def _question_html(quiz_id: str, question: dict[str, Any]) -> str:
     return (
         f'<li class="mm-quiz__question" id="{esc(anchor)}" data-question="{esc(question["id"])}">'
         f'<div class="mm-quiz__ask">{question["ask_html"]}</div>{listed}'
-        f'<details class="mm-quiz__answer" data-search-exclude><summary>Answer</summary>{answer}</details></li>'
+        f'<details class="mm-quiz__answer" data-search-exclude><summary>Answer</summary>'
+        f"{answer}</details></li>"
     )
 
 
