@@ -54,7 +54,7 @@ export function upgradeExercise(root: HTMLElement): () => void {
   root.replaceChildren(
     ...scripts,
     h("p", { class: "mm-box-label" }, "Exercise"),
-    h("h4", { class: "mm-exercise__title" }, task.title ?? task.name),
+    h("p", { class: "mm-exercise__title" }, task.title ?? task.name),
     facts, contract, editor.element,
     h("div", { class: "mm-lab__actions" }, go, stop, restart, status),
     results, hints, solution,

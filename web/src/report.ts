@@ -5,7 +5,7 @@ import { h } from "./dom";
 export function errorBox(message: string, traceback: string): HTMLElement {
   const box = h("div", { class: "mm-error", role: "alert" }, h("p", {}, h("strong", {}, "It did not run. "), message));
   if (traceback && traceback !== message) {
-    box.append(h("details", {}, h("summary", {}, "Traceback"), h("pre", { tabIndex: 0 }, traceback)));
+    box.append(h("details", { class: "mm-traceback" }, h("summary", {}, "Traceback"), h("pre", { tabIndex: 0 }, traceback)));
   }
   return box;
 }

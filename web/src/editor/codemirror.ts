@@ -20,8 +20,8 @@ const colors = HighlightStyle.define([
 const theme = EditorView.theme({
   "&": { fontSize: "var(--mm-code-size)", backgroundColor: "transparent", color: "var(--mm-ink)" },
   "&.cm-focused": { outline: "2px solid var(--mm-focus)", outlineOffset: "1px" },
-  ".cm-content": { fontFamily: "var(--mm-mono)", lineHeight: "1.55", padding: "0.7em 0", caretColor: "var(--mm-ink)" },
-  ".cm-gutters": { backgroundColor: "transparent", border: "none", color: "var(--mm-faint)", fontFamily: "var(--mm-mono)" },
+  ".cm-content": { fontFamily: "var(--mm-mono)", lineHeight: "1.55", fontVariantLigatures: "none", padding: "0.7em 0", caretColor: "var(--mm-ink)" },
+  ".cm-gutters": { backgroundColor: "transparent", border: "none", color: "var(--mm-muted)", fontFamily: "var(--mm-mono)" },
   ".cm-activeLine, .cm-activeLineGutter": { backgroundColor: "var(--mm-active-line)" },
   ".cm-cursor": { borderLeftColor: "var(--mm-ink)" },
   "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": { backgroundColor: "var(--mm-selection)" },
@@ -47,7 +47,7 @@ export function codeMirror(
         lineNumbers(), history(), drawSelection(), indentOnInput(), bracketMatching(), highlightActiveLine(),
         indentUnit.of("    "), python(), syntaxHighlighting(colors), theme,
         keymap.of([{ key: "Mod-Enter", run, preventDefault: true }, ...defaultKeymap, ...historyKeymap, indentWithTab]),
-        EditorView.contentAttributes.of({ "aria-label": options.label, "aria-describedby": described }),
+        EditorView.contentAttributes.of({ "aria-label": options.label, "aria-describedby": described, tabindex: "0" }),
         EditorView.updateListener.of((update) => {
           if (update.docChanged) options.changed?.();
         }),

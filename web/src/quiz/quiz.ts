@@ -50,7 +50,7 @@ export function upgradeQuiz(root: HTMLElement): void {
     const wrong = quiz?.questions.filter((q) => answers[q.id]?.ok === false) ?? [];
     review.hidden = wrong.length === 0;
     review.replaceChildren(
-      h("h4", {}, wrong.length === 1 ? "One question to come back to" : `${wrong.length} questions to come back to`),
+      h("p", { class: "mm-quiz__back" }, wrong.length === 1 ? "One question to come back to" : `${wrong.length} questions to come back to`),
       h("ul", {}, ...wrong.map((q) => h("li", {}, retry(q.id, quiz?.questions.indexOf(q) ?? 0)))),
       h("button", { type: "button", class: "mm-button mm-button--quiet", onclick: () => askAgain(wrong.map((q) => q.id)) },
         wrong.length === 1 ? "Ask it again" : "Ask these again"),
