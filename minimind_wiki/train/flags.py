@@ -90,14 +90,25 @@ def convert(name: str, value: Any, types: dict[str, type], where: str = "") -> A
     raise WrongCall(f"{where}{name} is {value!r}, but it must be {kinds.get(wanted, wanted)}.")
 
 
-def add_flags(parser: argparse.ArgumentParser, cls: type, title: str, skip: Iterable[str]) -> None:
-    """One flag for each field of `cls` but those in `skip`; what is not given leaves no trace."""
+def add_flags(
+    parser: argparse.ArgumentParser,
+    cls: type,
+    title: str,
+    skip: Iterable[str] = (),
+    default: str | None = None,
+) -> None:
+    """One flag for each field of `cls` but those in `skip`; what is not given leaves no trace.
+
+    `default` is what the help says of every default, where the class's own is not what counts.
+    """
     docs, types, group = field_docs(cls), field_types(cls), parser.add_argument_group(title)
     for item in dataclasses.fields(cls):
         if item.name in skip:
             continue
         flag = "--" + item.name.replace("_", "-")
-        text = f"{docs[item.name]} (default: {item.default})".replace("%", "%%")
+        usual = item.default if default is None else default
+        text = docs[item.name] + (f" (default: {usual})" if usual != "" else "")
+        text = text.replace("%", "%%")
         if types[item.name] is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction,
                                default=argparse.SUPPRESS, help=text)  # fmt: skip

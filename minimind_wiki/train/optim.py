@@ -62,5 +62,7 @@ def load_optimizer_tensors(
     for full, value in tensors.items():
         name, key = full.rsplit("|", 1)
         parameter = named[name]
-        # the step counter lives where the fused kernel wants it: with the parameter
-        optimizer.state[parameter][key] = value.to(parameter.device, copy=True)
+        # the fused CUDA kernel counts steps on the device, every other form on the CPU
+        on_device = key != "step" or parameter.device.type == "cuda"
+        target = parameter.device if on_device else "cpu"
+        optimizer.state[parameter][key] = value.to(target, copy=True)

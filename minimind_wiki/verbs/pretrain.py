@@ -34,8 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--config", type=Path, metavar="F.yaml",
                         help="fields as 'name: value' lines; flags win over them")  # fmt: skip
-    add_flags(parser, TrainConfig, "how it is trained", ())
-    add_flags(parser, ModelConfig, "fields of the model, over the preset's", FIXED)
+    add_flags(parser, TrainConfig, "how it is trained (defaults of the preset 'tiny')")
+    add_flags(parser, ModelConfig, "fields of the model", FIXED, "the preset's")
     suggest_flags(parser)
 
 
