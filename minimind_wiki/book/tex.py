@@ -120,11 +120,13 @@ _version = ""
 
 
 def _temml_version() -> str:
+    """What a cached formula depends on besides its source."""
     global _version
     if not _version:
         package = json.loads((HOME / "web" / "package.json").read_text(encoding="utf-8"))
         known = package.get("dependencies", {}) | package.get("devDependencies", {})
-        _version = str(known.get("temml", "?"))
+        tool = hashlib.sha256(TOOL.read_bytes()).hexdigest()[:12]
+        _version = f"{known.get('temml', '?')} {tool}"
     return _version
 
 

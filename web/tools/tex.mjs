@@ -11,11 +11,16 @@ const macros = {
   "\\R": "\\mathbb{R}",
 };
 
+// Temml lifts the bar of a root to half an em; over a small letter in STIX Two that touches it, and
+// the sign hangs below the line.
+const LIFT = ['height="0.5em"', 'height="0.75em"'];
+
 function convert(line) {
   try {
     const { tex, display } = JSON.parse(line);
     const options = { displayMode: display, throwOnError: true, macros: { ...macros }, trust: false };
-    return { mathml: temml.renderToString(tex, options) };
+    const mathml = temml.renderToString(tex, options);
+    return { mathml: mathml.replaceAll(`<mspace width="0pt" ${LIFT[0]}>`, `<mspace width="0pt" ${LIFT[1]}>`) };
   } catch (error) {
     return { error: String(error.message ?? error).split("\n")[0] };
   }
