@@ -36,6 +36,7 @@ class Measurement:
     values: dict[str, float] = field(default_factory=dict)
     curves: dict[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
     diverged_at: int | None = None
+    cpu_seconds: float = 0.0  # filled in by the runner
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,24 @@ class _Plain(ast.NodeTransformer):
         node.keywords = [k for k in node.keywords if k.arg not in self.drop]
         return node
 
+    def visit_Dict(self, node: ast.Dict) -> ast.AST:
+        self.generic_visit(node)
+        pairs = zip(node.keys, node.values, strict=True)
+        kept = [(k, v) for k, v in pairs if getattr(k, "value", None) not in self.drop]
+        node.keys, node.values = [k for k, _ in kept], [v for _, v in kept]
+        return node
+
+
+def _plain(node: ast.stmt) -> ast.AST:
+    """A statement as it counts: `experiment = Experiment(…)` without what names or shortens."""
+    drop = (*VIEW_KEYWORDS, *NAMING_KEYWORDS) if _declares(node) else ()
+    return _Plain(drop).visit(ast.parse(ast.unparse(node)))
+
+
+def _declares(node: ast.stmt) -> bool:
+    call = node.value if isinstance(node, ast.Assign) else None
+    return isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Experiment"
+
 
 def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
@@ -97,15 +115,12 @@ def split(tree: ast.Module) -> tuple[list[ast.stmt], list[ast.stmt]]:
     code = {
         i
         for i, node in enumerate(body)
-        if kinds[i] in CODE_DECORATORS
-        or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
-            and getattr(node.value.func, "id", "") == "Experiment")
+        if kinds[i] in CODE_DECORATORS or _declares(node)
     }  # fmt: skip
-    plain = _Plain(VIEW_KEYWORDS)
     todo = list(code)
     while todo:
         # The view's keywords are dropped first, so that what only they use stays in the view.
-        names = _used(plain.visit(ast.parse(ast.unparse(body[todo.pop()]))))
+        names = _used(_plain(body[todo.pop()]))
         for i, node in enumerate(body):
             if i not in code and kinds[i] is None and _bound(node) & names:
                 code.add(i)
@@ -172,7 +187,7 @@ def _digest(parts: Iterable[str]) -> str:
 def code_hash(path: Path, root: Path) -> str:
     """Hash of everything that can change what the experiment at `path` measures."""
     code, _ = split(_parse(path))
-    parts = [dump(_Plain(VIEW_KEYWORDS).visit(node)) for node in code]
+    parts = [dump(_plain(node)) for node in code]
     for name, file in modules(path, root).items():
         parts.append(f"{name}:{dump(_Plain().visit(_parse(file)))}")
     return _digest(parts)
@@ -182,18 +197,24 @@ def view_hash(path: Path, root: Path) -> str:
     """Hash of the claims, figures and titles of the experiment at `path`."""
     tree = _parse(path)
     code, view = split(tree)
-    named = [
-        f"{k.arg}={dump(k.value)}"
-        for node in code
-        for call in ast.walk(node)
-        if isinstance(call, ast.Call)
-        for k in call.keywords
-        if k.arg in NAMING_KEYWORDS
-    ]
+    named = [dump(pair) for node in code if _declares(node) for pair in _naming(node)]
     # The docstrings of the file, of its claims and of its figures are shown to readers.
-    shown = [tree, *(node for node in view if isinstance(node, ast.FunctionDef))]
+    shown: list[ast.Module | ast.FunctionDef] = [tree]
+    shown += (node for node in view if isinstance(node, ast.FunctionDef))
     said = [ast.get_docstring(node) or "" for node in shown]
     return _digest([*said, *named, *(dump(_Plain().visit(node)) for node in view)])
+
+
+def _naming(node: ast.stmt) -> list[list[ast.AST]]:
+    """The titles, roles and questions in the declaration, as keywords or as keys of an arm."""
+    found: list[list[ast.AST]] = []
+    for inside in ast.walk(node):
+        if isinstance(inside, ast.keyword) and inside.arg in NAMING_KEYWORDS:
+            found.append([inside.value])
+        elif isinstance(inside, ast.Dict):
+            pairs = zip(inside.keys, inside.values, strict=True)
+            found += [[k, v] for k, v in pairs if k and getattr(k, "value", 0) in NAMING_KEYWORDS]
+    return found
 
 
 def stale(record: Any, repo_root: Path) -> str | None:

@@ -40,6 +40,9 @@ def run(
     """Measure and return the record. With a sweep, its values are tried with the first seed and the
     other seeds run at each arm's own best value."""
     started = time.perf_counter()
+    path = experiment.path
+    # Before the first measurement: an edit while it runs must make the record stale.
+    measured_with = code_hash(path, path.parents[2]) if path else ""
     settings = experiment.quick if quick else experiment.settings
     seeds = tuple(seeds or (experiment.quick_seeds if quick else experiment.seeds))
     arms = list(experiment.quick_arms if quick and experiment.quick_arms else experiment.arms)
@@ -86,21 +89,18 @@ def run(
     if experiment.levels_fn:
         for kind, levels in experiment.levels_fn(settings).items():
             data[kind] = {**data.get(kind, {}), **levels}
-    path = experiment.path
-    root = path.parents[2] if path else repo_root()
-    data["code_hash"] = code_hash(path, root) if path else ""
+    data["code_hash"] = measured_with
     data["seconds"] = time.perf_counter() - started
+    data["cpu_seconds"] = sum(m.cpu_seconds for m in results.values())
     record = Record(rounded(data))
     judge(experiment, record)
     if not quick and data["seconds"] > experiment.budget:
-        _say(
-            f"{experiment.name}: {data['seconds']:.0f} s, more than {experiment.budget:.0f} s allowed"
-        )
+        _say(f"{experiment.name}: more than its budget of {experiment.budget:.0f} s")
     return record
 
 
 def judge(experiment: Experiment, record: Record) -> Record:
-    """Fill in what is computed from the measurements: titles, derived numbers, verdicts, figures."""
+    """Fill in what follows from the measurements: titles, derived numbers, verdicts, figures."""
     data = record.data
     data["question"] = experiment.question
     for name, arm in data["arms"].items():
@@ -202,7 +202,10 @@ def measure_one(experiment: Experiment, quick: bool, task: Task) -> Measurement:
     if experiment.sweep and value is not None:
         settings = replace(settings, **{experiment.sweep.factor: value})
     assert experiment.measure_fn is not None
-    return experiment.measure_fn(experiment.arm_settings(arm), seed, settings)
+    started = time.process_time()
+    measurement = experiment.measure_fn(experiment.arm_settings(arm), seed, settings)
+    measurement.cpu_seconds = time.process_time() - started
+    return measurement
 
 
 MeasureAll = Callable[[Sequence[Task]], Iterable[tuple[Task, Measurement]]]

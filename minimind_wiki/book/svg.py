@@ -49,15 +49,16 @@ def figure_svg(figure: Figure, ident: str = "figure", alt: str = "") -> str:
     rc: Any = {**RC, "svg.hashsalt": ident}
     with matplotlib.rc_context(rc):
         heads = [_head(panel) for panel in figure.panels]
-        total = sum(heads) + len(heads) * (HEIGHT + 50)
+        tall = [_tall(panel) for panel in figure.panels]
+        total = sum(heads) + sum(tall) + len(heads) * 50
         canvas = Canvas(figsize=(WIDTH / 72, total / 72))
         FigureCanvasSVG(canvas)
-        left = 54 if all(_axis(p.y).scale == "log" for p in figure.panels) else 50
+        left = max(_left(panel) for panel in figure.panels)
         width = WIDTH - left - max(_right(panel) for panel in figure.panels)
         below = float(total)
-        for panel, head in zip(figure.panels, heads, strict=True):
-            below -= head + HEIGHT
-            place = (left / WIDTH, below / total, width / WIDTH, HEIGHT / total)
+        for panel, head, high in zip(figure.panels, heads, tall, strict=True):
+            below -= head + high
+            place = (left / WIDTH, below / total, width / WIDTH, high / total)
             ax = canvas.add_axes(place)
             _draw(ax, panel)
             if panel.legend == "direct":
@@ -83,9 +84,21 @@ def _head(panel: Panel) -> float:
     return 12 + 22 * bool(panel.title) + 19 * bool(_axis(panel.y).label) + 19 * keys
 
 
+def _tall(panel: Panel) -> float:
+    """Height of the axes: the usual, or a row for each lying bar."""
+    return 22.0 * len(list(panel.bars[0].x)) if panel.lying and panel.bars else HEIGHT
+
+
+def _left(panel: Panel) -> float:
+    """Room for the numbers of the y axis, or for the names of lying bars."""
+    if panel.lying:
+        return 16 + 0.56 * (TEXT - 1) * max(len(n) for bars in panel.bars for n in bars.x)
+    return 54
+
+
 def _right(panel: Panel) -> float:
     """Room for the names at the lines' right ends; bold letters are about 0.64 of their size."""
-    if panel.legend != "direct":
+    if panel.legend != "direct" or panel.bars:
         return 14
     return 20 + 0.64 * (TEXT - 1) * max((len(item.name) for item in panel.lines), default=0)
 
@@ -97,7 +110,7 @@ def _draw(ax: Any, panel: Panel) -> None:
     for line in panel.lines:
         _line(ax, line)
     for index, bars in enumerate(panel.bars):
-        _bars(ax, bars, index, len(panel.bars))
+        _bars(ax, bars, index, len(panel.bars), panel.lying)
     for axis, own, limits in ((x, ax.xaxis, ax.set_xlim), (y, ax.yaxis, ax.set_ylim)):
         if axis.scale == "log":
             own._set_axes_scale("log")
@@ -109,7 +122,7 @@ def _draw(ax: Any, panel: Panel) -> None:
             own.set_minor_locator(NullLocator())
     for level in panel.levels:
         _level(ax, level)
-    ax.set_xlabel(x.label, labelpad=5)
+    ax.set_xlabel(x.label, labelpad=5, loc="right" if panel.lying else "center")
     # Above the axes, not beside them: turned text is hard to read and costs width on a phone.
     rise = 7.0
     for text, bold in ((y.label, False), (panel.title, True)):
@@ -124,7 +137,9 @@ def _draw(ax: Any, panel: Panel) -> None:
             loc="lower left", bbox_to_anchor=(0, 1 + (rise - 2) / HEIGHT), ncols=2, frameon=False,
             borderaxespad=0, borderpad=0, handlelength=2.4, columnspacing=1.4, labelspacing=0.35,
         )  # fmt: skip
-    ax.grid(axis="y" if panel.bars else "both", color=GRID, linewidth=0.6)
+    ax.grid(
+        axis="both" if not panel.bars else "x" if panel.lying else "y", color=GRID, linewidth=0.6
+    )
     ax.set_axisbelow(True)
 
 
@@ -148,13 +163,18 @@ def _line(ax: Any, line: Line) -> None:
     )  # fmt: skip
 
 
-def _bars(ax: Any, bars: Bars, index: int, count: int) -> None:
+def _bars(ax: Any, bars: Bars, index: int, count: int, lying: bool) -> None:
     names, heights, width = list(bars.x), _gaps(bars.y), 0.8 / count
     places = [i - 0.4 + width * (index + 0.5) for i in range(len(names))]
-    ax.bar(places, heights, width * 0.92, color=COLOURS[bars.role], label=bars.name)
+    draw = ax.barh if lying else ax.bar
+    draw(places, heights, width * 0.92, color=COLOURS[bars.role], label=bars.name)
     for place, lo, hi in zip(places, _gaps(bars.lo), _gaps(bars.hi), strict=False):
-        ax.plot([place, place], [lo, hi], color=INK, linewidth=1.3)
-    ax.set_xticks(range(len(names)), names)
+        across, along = [place, place], [lo, hi]
+        ax.plot(*((along, across) if lying else (across, along)), color=INK, linewidth=1.3)
+    ticks = ax.set_yticks if lying else ax.set_xticks
+    ticks(range(len(names)), [name.replace("<br>", "\n") for name in names])
+    if lying and index == 0:
+        ax.set_ylim(len(names) - 0.4, -0.6)  # the first category on top
 
 
 def _level(ax: Any, level: Level) -> None:
@@ -172,8 +192,9 @@ def _label_directly(ax: Any, panel: Panel) -> None:
     """Names at the right ends of the lines, pushed apart where they would overlap."""
     ends: list[tuple[float, float, float, Line]] = []  # height on the page, x, y, line
     for line in panel.lines:
-        points = [(x, y) for x, y in zip(line.x, line.y, strict=True) if y is not None]
-        if line.name and points and points[-1][0] is not None:
+        pairs = zip(line.x, line.y, strict=True)
+        points = [(x, y) for x, y in pairs if x is not None and y is not None]
+        if line.name and points:
             x, y = points[-1]
             ends.append((float(ax.transData.transform((x, y))[1]), x, y, line))
     ends.sort(key=lambda end: end[0])

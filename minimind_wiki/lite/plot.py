@@ -81,7 +81,10 @@ class Line:
 
 @dataclass(slots=True)
 class Bars:
-    """One bar per category in x; several Bars in a panel stand side by side."""
+    """One bar per category in x; several Bars in a panel stand side by side.
+
+    In a panel whose y axis has scale "category" the bars lie: long names read better that way.
+    """
 
     x: Iterable[str]
     y: Iterable[float | None]
@@ -128,8 +131,13 @@ class Panel:
         self.x = Axis(self.x) if isinstance(self.x, str) else self.x
         self.y = Axis(self.y) if isinstance(self.y, str) else self.y
         _one_of("legend", self.legend, ("direct", "top", "none"))
-        if self.bars and self.x.scale != "category":
+        if self.bars and not self.lying:
             self.x.scale = "category"
+
+    @property
+    def lying(self) -> bool:
+        """Whether the bars lie, their categories on the y axis."""
+        return isinstance(self.y, Axis) and self.y.scale == "category"
 
 
 @dataclass(slots=True)
@@ -185,6 +193,8 @@ class Figure:
             layout[f"xaxis{suffix}"] = _axis(panel.x, f"y{suffix}")  # type: ignore[arg-type]
             layout[f"yaxis{suffix}"] = _axis(panel.y, f"x{suffix}")  # type: ignore[arg-type]
             layout[f"yaxis{suffix}"]["domain"] = [bottom, top]
+            if panel.lying:
+                layout[f"yaxis{suffix}"]["autorange"] = "reversed"  # the first category on top
             if panel.title:
                 layout["annotations"].append(
                     {"text": panel.title, "showarrow": False, "xref": "paper", "yref": "paper",
@@ -249,9 +259,11 @@ def _traces(panel: Panel) -> list[dict[str, Any]]:
             "type": "bar", "name": bars.name, "x": bars.x, "y": bars.y,
             "meta": {"role": bars.role, "kind": "bar"},
         }  # fmt: skip
+        if panel.lying:
+            trace.update(x=bars.y, y=bars.x, orientation="h")
         if bars.lo is not None and bars.hi is not None:
             spans = list(zip(bars.y, bars.lo, bars.hi, strict=True))
-            trace["error_y"] = {
+            trace["error_x" if panel.lying else "error_y"] = {
                 "type": "data",
                 "symmetric": False,
                 "array": [None if None in s else s[2] - s[0] for s in spans],  # type: ignore[operator]
@@ -286,7 +298,7 @@ def _band(line: Line) -> dict[str, Any]:
 
 def _x_ends(panel: Panel) -> list[Any]:
     """Where a level starts and ends: the first and last x that anything is drawn at."""
-    if panel.bars:
+    if panel.bars and not panel.lying:
         names = list(panel.bars[0].x)
         return [names[0], names[-1]]
     if isinstance(panel.x, Axis) and panel.x.range:
