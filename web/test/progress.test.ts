@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { describe } from "../src/progress/path";
+import { empty, merge, parse, summarize } from "../src/progress/model";
+import type { Progress } from "../src/progress/model";
+import { KEY, Store } from "../src/progress/store";
+
+const AT = "2026-11-21T10:00:00.000Z";
+const LATER = "2026-11-22T10:00:00.000Z";
+
+function memory(start: Record<string, string> = {}) {
+  const kept = new Map(Object.entries(start));
+  return {
+    kept,
+    getItem: (key: string) => kept.get(key) ?? null,
+    setItem: (key: string, value: string) => void kept.set(key, value),
+    removeItem: (key: string) => void kept.delete(key),
+  };
+}
+
+test("what was exported is imported again, unchanged", () => {
+  const a = new Store(memory());
+  a.update("normalization", (entry) => {
+    entry.read = AT;
+    entry.quiz = { total: 2, answers: { one: { value: [1], ok: false, attempts: 1, first: false, at: AT } } };
+    entry.predict = { p: { choice: 2, text: "about ten", right: true, at: AT } };
+    entry.lab = { "normalization/stack": AT };
+    entry.exercise = { "normalization/rms_norm": { draft: "x = 1", passed: AT, hints: 2, at: AT } };
+  });
+  const b = new Store(memory());
+  b.import(a.export());
+  assert.deepEqual(b.all(), a.all());
+});
+
+test("a file that is no progress file is refused with a sentence", () => {
+  assert.throws(() => parse("hello"), /not JSON/);
+  assert.throws(() => parse('{"version": 2, "modules": {}}'), /version 1/);
+  assert.throws(() => parse("[]"), /version 1/);
+});
+
+test("entries of the wrong shape are left out, the rest is kept", () => {
+  const text = JSON.stringify({
+    version: 1,
+    modules: {
+      good: { read: AT, lab: { x: "never" }, predict: { p: { choice: "1", text: "", at: AT } } },
+      bad: 3,
+      __proto__x: { read: "not a date" },
+    },
+  });
+  assert.deepEqual(parse(text).modules, { good: { read: AT, lab: {}, predict: {} }, __proto__x: {} });
+  assert.deepEqual(Object.keys(parse('{"version":1,"modules":{"__proto__":{"read":"2026-01-01"}}}').modules), []);
+});
+
+test("of two answers to one question the later one stands", () => {
+  const one = (ok: boolean, at: string): Progress => ({
+    version: 1, modules: { m: { quiz: { total: 1, answers: { q: { value: [0], ok, attempts: 1, at } } } } },
+  });
+  assert.equal(merge(one(false, AT), one(true, LATER)).modules.m?.quiz?.answers.q?.ok, true);
+  assert.equal(merge(one(true, LATER), one(false, AT)).modules.m?.quiz?.answers.q?.ok, true);
+  assert.deepEqual(merge(empty(), one(true, AT)), one(true, AT));
+});
+
+test("where storage is denied, progress lives for the visit", () => {
+  const denied = { getItem: () => null, setItem: () => { throw new Error("quota"); }, removeItem: () => undefined };
+  const store = new Store(denied);
+  store.update("m", (entry) => { entry.read = AT; });
+  assert.equal(store.module("m").read, AT);
+  assert.equal(store.durable, false);
+  store.update("m", (entry) => { entry.lab = { x: AT }; });
+  assert.equal(store.module("m").read, AT);
+});
+
+test("unreadable storage starts empty and is not overwritten by reading", () => {
+  const storage = memory({ [KEY]: "{broken" });
+  const store = new Store(storage);
+  assert.deepEqual(store.all(), empty());
+  assert.equal(storage.kept.get(KEY), "{broken");
+});
+
+test("a module is four parts, and says which are done", () => {
+  const s = summarize({ read: AT, quiz: { total: 4, answers: { a: { value: [0], ok: true, attempts: 1, at: AT }, b: { value: [0], ok: false, attempts: 1, at: AT } } } });
+  assert.equal(s.share, (1 + 0.25) / 4);
+  assert.equal(describe(s), "read · quiz 1 of 4 · 1 to review");
+  assert.equal(describe(summarize(undefined)), "not started");
+});
