@@ -22,18 +22,27 @@ LANGUAGES = {".py": "python", ".ts": "typescript", ".js": "javascript", ".mjs": 
              ".toml": "toml", ".css": "css", ".md": "markdown"}  # fmt: skip
 
 
-def code(name: str, title: str | None = None) -> str:
+def code(name: str, title: str | None = None, docstring: bool = True) -> str:
     """The source of an object as a code block titled with its file.
 
+    `docstring=False` leaves the docstring out, where the page around it says the same.
     Begin the macro at the start of a line: it expands to a fenced block.
     """
     file, node = find(name)
     lines = _text(file).splitlines()
+    if isinstance(node, ast.FunctionDef | ast.ClassDef) and not docstring:
+        said = node.body[0]
+        if ast.get_docstring(node) is not None:
+            for line in range(said.lineno - 1, said.end_lineno or said.lineno):
+                lines[line] = ""
     first = node.lineno
     decorators = getattr(node, "decorator_list", [])
     if decorators:
         first = decorators[0].lineno
-    return _fence("\n".join(lines[first - 1 : node.end_lineno]), file, title)
+    shown = lines[first - 1 : node.end_lineno]
+    if not docstring:  # one signature, then the body: no hole where the docstring was
+        shown = [line for line in shown if line.strip()]
+    return _fence("\n".join(shown), file, title)
 
 
 def source(path: str, region: str | None = None, title: str | None = None) -> str:

@@ -181,6 +181,15 @@ def test_symbol_links_to_the_reference(package: Path) -> None:
     fails(lambda: sources.symbol("minimind_wiki.model.nrom:Norm"), "minimind_wiki.model.norm")
 
 
+def test_code_can_leave_the_docstring_out() -> None:
+    whole = sources.code("minimind_wiki.model.norm:rms_norm")
+    short = sources.code("minimind_wiki.model.norm:rms_norm", docstring=False)
+    assert '"""' in whole
+    assert '"""' not in short
+    assert "def rms_norm(" in short
+    assert "return normalized.to(x.dtype)" in short
+
+
 def test_code_with_fences_inside_gets_a_longer_fence(package: Path) -> None:
     (package / "doc.py").write_text('"""\n```python\nx\n```\n"""\n', encoding="utf-8")
     assert sources.source("minimind_wiki/model/doc.py").startswith("````python")
