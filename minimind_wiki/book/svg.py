@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import io
+import itertools
 import math
 import re
 from typing import Any
@@ -180,12 +181,43 @@ def _bars(ax: Any, bars: Bars, index: int, count: int, lying: bool) -> None:
 def _level(ax: Any, level: Level) -> None:
     dots = DASHES["dot"]
     ax.axhline(level.y, color=COLOURS[level.role], linewidth=1.4, linestyle=dots, zorder=1.5)
-    at_top = ax.transAxes.inverted().transform(ax.transData.transform((0, level.y)))[1] > 0.9
+    to_pixels, to_axes = ax.transData.transform, ax.transAxes.inverted().transform
+    at_top = to_axes(to_pixels((0.0, level.y)))[1] > 0.9
     ax.annotate(
-        level.name, (0, level.y), xycoords=("axes fraction", "data"),
+        level.name, (_free_place(ax, level), level.y), xycoords=("axes fraction", "data"),
         xytext=(4, -3 if at_top else 3), textcoords="offset points", ha="left",
         va="top" if at_top else "bottom", fontsize=TEXT - 1.5, alpha=0.8,
     )  # fmt: skip
+
+
+def _free_place(ax: Any, level: Level) -> float:
+    """Where along the axis a level's name is farthest from every line: left, middle or right."""
+    box = ax.get_window_extent()
+    height = ax.transData.transform((0.0, level.y))[1] + TEXT / 2
+    span = 0.6 * TEXT * len(level.name)
+
+    def distance(fraction: float) -> float:
+        start = box.x0 + fraction * box.width
+        points = [
+            point
+            for line in ax.lines
+            for piece in [_dense(ax.transData.transform(line.get_xydata()))]
+            for point in piece
+            if start - 4 <= point[0] <= start + span and len(line.get_xydata()) > 2
+        ]
+        return min((abs(y - height) for _, y in points), default=math.inf)
+
+    places = [f for f in (0.0, 0.3, 0.55) if f * box.width + span <= box.width] or [0.0]
+    return max(places, key=lambda f: (min(distance(f), 3 * TEXT), -f))
+
+
+def _dense(points: Any) -> list[tuple[float, float]]:
+    """A line in pixels with a point at least every few, so that none passes unseen."""
+    out: list[tuple[float, float]] = []
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        steps = max(2, int(abs(x1 - x0) // 4) + 1) if math.isfinite(x0 + y0 + x1 + y1) else 0
+        out += [(x0 + (x1 - x0) * i / steps, y0 + (y1 - y0) * i / steps) for i in range(steps)]
+    return out
 
 
 def _label_directly(ax: Any, panel: Panel) -> None:
