@@ -115,7 +115,7 @@ def zero_vector_breaks(record):
 
 @experiment.claim(quick=True)
 def outside_shows_when_small(record):
-    """Eps outside the root cannot be seen on usual activations; on small ones half is wrong."""
+    """Eps outside the root hides on usual activations; small ones it gets wrong by over a half."""
     real, small = (cost(record, "eps_outside_root", "float32", kind) for kind in ("real", "small"))
     return real < 1e-4 and small > 0.5, f"relative error {real:.1e} and {small:.1f}"
 
