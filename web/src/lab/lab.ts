@@ -57,7 +57,8 @@ export function upgradeLab(root: HTMLElement): () => void {
   stage.append(picture);
   if (plain !== still) plain?.remove(); // what is left of it are the knobs and the code in plain form
   root.append(
-    ...kept, stage, text, panel.element,
+    ...kept,
+    h("div", { class: "mm-lab__body" }, h("div", { class: "mm-lab__view" }, stage, text), panel.element),
     h("div", { class: "mm-lab__actions" }, run, stop, reset, code, status),
     extra, drawer, ...below,
   );
@@ -121,16 +122,14 @@ export function upgradeLab(root: HTMLElement): () => void {
   }
 
   async function draw(made: Spec): Promise<void> {
-    const height = still && !still.hidden ? Math.round(still.getBoundingClientRect().height) : 0;
     picture.hidden = false;
-    if (!figure) {
-      picture.style.minHeight = `${Math.max(height, 300)}px`;
-      figure = new LiveFigure(picture, null);
-    }
+    // In the recorded picture's own box: nothing below may move.
+    figure ??= new LiveFigure(picture, still ? Math.round(still.getBoundingClientRect().height) || null : null);
+    if (still && !still.hidden) picture.classList.add("mm-lab__live--waiting");
     try {
       await figure.show(made);
       if (still) still.hidden = true;
-      picture.style.minHeight = "";
+      picture.classList.remove("mm-lab__live--waiting");
     } catch (error) {
       picture.hidden = true;
       extra.append(errorBox(error instanceof Error ? error.message : String(error), ""));
