@@ -37,11 +37,13 @@ class Corpus:
 
     @property
     def sha256(self) -> str:
-        """Hash of the documents, each followed by a zero byte; a resumed run must find the same."""
-        digest = hashlib.sha256()
-        for document in self.documents:
-            digest.update(document.encode() + b"\0")
-        return digest.hexdigest()
+        """Hash of the text; a resumed run must find the same.
+
+        One document: the sha256 of its bytes, which is the file's own where the file is plain text.
+        Several: each is followed by a zero byte, so that it is known where they end.
+        """
+        end = b"\0" if len(self.documents) > 1 else b""
+        return hashlib.sha256(b"".join(d.encode() + end for d in self.documents)).hexdigest()
 
     def describe(self) -> str:
         """The line that says which corpus is used and why."""

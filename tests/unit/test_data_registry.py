@@ -47,6 +47,7 @@ def test_found_in_the_data_folder(stage, tmp_path, place):
     found = corpus.load_corpus("tinyshakespeare")
     assert found.documents == (TEXT.decode(),)
     assert str(path) in found.describe()
+    assert found.sha256 == stage.sha256
 
 
 def test_the_data_folder_wins_over_the_cache(stage, tmp_path):
