@@ -26,7 +26,9 @@ web: setup-site  ## build the browser's side: scripts, styles, Python for the pa
 site: web        ## build the whole site, strictly, into site/
 	@$(BIN)/minimind site build --strict
 
-serve: site      ## build the site and serve it on localhost
+# Not strict: whoever edits an experiment must be able to look at the page before the record is new.
+serve: web       ## build the site and serve it on localhost
+	@$(BIN)/minimind site build
 	@$(BIN)/minimind site serve --port $(PORT)
 
 test: setup lint types unit site browser ## everything that decides whether a change is good

@@ -1,0 +1,38 @@
+"""The README prints what the record of the main run holds, and its commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from minimind_wiki.book import record
+from minimind_wiki.cli import VERBS
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+CHIP = re.compile(r"<!-- m (\S+) (\S+) -->(.*?)<!-- /m -->")
+
+
+def test_every_measured_number_is_the_records() -> None:
+    run = record.load("pretrain-run/tiny_shakespeare", ROOT)
+    chips = CHIP.findall(README)
+    assert len(chips) >= 6
+    for metric, spec, printed in chips:
+        assert printed == format(run.lookup(f"model.{metric}"), spec), metric
+
+
+def test_no_decimal_stands_in_the_readme_without_a_record() -> None:
+    prose = re.sub(r"```.*?```", "", CHIP.sub("", README), flags=re.DOTALL)
+    typed = re.findall(r"(?<![\w.])\d+\.\d+(?![\w.])", prose)
+    assert set(typed) <= {"3.11"}
+
+
+def test_its_commands_exist() -> None:
+    called = set(re.findall(r"minimind (\w+)", " ".join(re.findall(r"```sh.*?```", README, re.S))))
+    assert called
+    assert called <= set(VERBS)
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in set(re.findall(r"make ([a-z]+)", README)) - {"the", "makes"}:
+        assert re.search(rf"^{target}:", makefile, re.M), target
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / link).exists(), link
