@@ -35,7 +35,7 @@ NAMES = {"layernorm": "LayerNorm", "rmsnorm": "RMSNorm"}
 class Settings:
     """shapes: (tokens, width) of the timed inputs; rounds: alternations of each timing."""
 
-    shapes: tuple[tuple[int, int], ...] = ((1, 512), (512, 512), (1024, 768))
+    shapes: tuple[tuple[int, int], ...] = ((1, 512), (128, 512), (512, 512))
     rounds: int = 200
     width: int = 512
 

@@ -103,6 +103,8 @@ def judge(experiment: Experiment, record: Record) -> Record:
     """Fill in what follows from the measurements: titles, derived numbers, verdicts, figures."""
     data = record.data
     data["question"] = experiment.question
+    # A record read from its file has sorted keys: figures draw the arms in the order declared.
+    data["arms"] = {name: data["arms"][name] for name in experiment.arms if name in data["arms"]}
     for name, arm in data["arms"].items():
         declared = experiment.arms.get(name, {})
         arm["title"] = declared.get("title", name.replace("_", " "))
@@ -111,7 +113,10 @@ def judge(experiment: Experiment, record: Record) -> Record:
         for arm_name, metrics in experiment.derived_fn(record).items():
             for metric, value in metrics.items():
                 data["values"][arm_name][metric] = {**summary([value]), "derived": True}
-    data["claims"] = {id: claim.judge(record) for id, claim in experiment.claims.items()}
+    data["claims"] = {
+        id: {**claim.judge(record), "order": order}
+        for order, (id, claim) in enumerate(experiment.claims.items())
+    }
     data["figures"] = {}
     for name, view in experiment.figures.items():
         figure = view.draw(record)

@@ -145,7 +145,7 @@ def _table(record: Record) -> str:
         )
         lines.append(f"  {arm:34s}{primary} {mean}{lost}")
     lines.append("")
-    for claim in record.data["claims"].values():
+    for claim in sorted(record.data["claims"].values(), key=lambda claim: claim["order"]):
         evidence = f" ({claim['evidence']})" if claim["evidence"] else ""
         lines.append(f"  [{claim['verdict']}] {claim['text']}{evidence}")
     lines.append(f"\n  {record.data['seconds']:.0f} s on {record.data['device']}")

@@ -5,8 +5,8 @@ import pytest
 
 from minimind_wiki.book.experiment import load_experiment
 from minimind_wiki.book.hashing import stale
-from minimind_wiki.book.record import experiment_names, load, repo_root, svg_path
-from minimind_wiki.book.runner import write
+from minimind_wiki.book.record import experiment_names, load, record_path, repo_root, svg_path
+from minimind_wiki.book.runner import judge, write
 
 NAMES = experiment_names()
 
@@ -40,3 +40,9 @@ def test_the_committed_record_is_fresh_full_and_drawn(name):
     assert set(record.data["claims"]) == set(load_experiment(name).claims)
     for figure in record.data["figures"]:
         assert svg_path(name, figure, root).is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_verdicts_and_figures_follow_from_the_committed_record_alone(name):
+    record = judge(load_experiment(name), load(name))
+    assert record.to_json() == record_path(name).read_text(encoding="utf-8")
