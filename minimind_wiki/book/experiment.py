@@ -44,12 +44,28 @@ class Sweep:
     """A setting tried for every arm; lower `metric` is better and picks the value that is shown.
 
     factor: name of the field of the settings that is varied. quick: the values of a quick run.
+    beyond: values outside `values`, tried one by one for an arm whose best stands at that edge, so
+    that no arm is judged at a value that the sweep happened to end with.
     """
 
     factor: str
     values: tuple[float, ...]
     metric: str
     quick: tuple[float, ...] = ()
+    beyond: tuple[float, ...] = ()
+
+    def next(self, tried: Sequence[float], best: float) -> float | None:
+        """The value to try next: the nearest one beyond the edge at which the best stands.
+
+        >>> sweep = Sweep("learning_rate", (1e-3, 1e-2), "loss", beyond=(1e-4, 1e-5))
+        >>> sweep.next((1e-3, 1e-2), 1e-3), sweep.next((1e-4, 1e-3, 1e-2), 1e-3)
+        (0.0001, None)
+        """
+        if best == min(tried):
+            return max((v for v in self.beyond if v < best), default=None)
+        if best == max(tried):
+            return min((v for v in self.beyond if v > best), default=None)
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,13 @@ def experiment_names(root: Path | None = None) -> list[str]:
 
 
 def rounded(value: Any) -> Any:
-    """Floats to 6 significant digits, non-finite floats to None, through dicts and lists."""
+    """Floats to 6 significant digits, non-finite ones to None, through dicts and lists.
+
+    A whole number stays exact: a count of parameters or tokens is not a measurement.
+
+    >>> rounded([0.123456789, 1673472.0, float("nan")])
+    [0.123457, 1673472.0, None]
+    """
     if isinstance(value, bool) or value is None or isinstance(value, (int, str)):
         return value
     if isinstance(value, dict):
@@ -50,7 +56,9 @@ def rounded(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [rounded(item) for item in value]
     number = float(value)
-    return float(f"{number:.6g}") if math.isfinite(number) else None
+    if not math.isfinite(number):
+        return None
+    return number if number.is_integer() else float(f"{number:.6g}")
 
 
 def summary(seeds: Sequence[float | None]) -> dict[str, Any]:

@@ -37,8 +37,8 @@ def run(
     seeds: Sequence[int] | None = None,
     progress: bool = True,
 ) -> Record:
-    """Measure and return the record. With a sweep, its values are tried with the first seed and the
-    other seeds run at each arm's own best value."""
+    """Measure and return the record. With a sweep, its values are tried with the first seed, further
+    out for an arm whose best stands at an edge, and the other seeds run at each arm's own best."""
     started = time.perf_counter()
     path = experiment.path
     # Before the first measurement: an edit while it runs must make the record stale.
@@ -55,7 +55,13 @@ def run(
         for task, measurement in measure_all(first):
             results[task] = measurement
             tick(task[0])
-        best = {arm: _best(results, arm, seeds[0], values, sweep) for arm in arms}
+        tried = {arm: list(values) for arm in arms}
+        while sweep and not quick and (more := _beyond(results, tried, seeds[0], sweep)):
+            _say(f"{experiment.name}: best at the edge, {', '.join(f'{a} {v:g}' for a, _, v in more)}")
+            results.update(measure_all(more))
+            for arm, _, value in more:
+                tried[arm].append(value)
+        best = {arm: _best(results, arm, seeds[0], tried[arm], sweep) for arm in arms}
         rest: list[Task] = [(arm, seed, best[arm]) for arm in arms for seed in seeds[1:]]
         for task, measurement in measure_all(rest):
             results[task] = measurement
@@ -74,7 +80,7 @@ def run(
         "values": {arm: _values(runs[arm]) for arm in arms},
         "curves": {arm: _curves(runs[arm]) for arm in arms},
         "divergence": {arm: [m.diverged_at for m in runs[arm]] for arm in arms},
-        "sweeps": {arm: _swept(results, arm, seeds[0], values, sweep) for arm in arms}
+        "sweeps": {arm: _swept(results, arm, seeds[0], tried[arm], sweep) for arm in arms}
         if sweep
         else {},
         "chance": dict(experiment.chance),
@@ -170,6 +176,16 @@ def _best(results: dict[Task, Measurement], arm: str, seed: int, values: Any, sw
     if sweep is None:
         return None
     return min(values, key=lambda v: (_score(results[(arm, seed, v)], sweep.metric), v))
+
+
+def _beyond(results: dict[Task, Measurement], tried: Any, seed: int, sweep: Any) -> list[Task]:
+    """What is still to try: one more value for each arm whose best stands at an edge."""
+    more = []
+    for arm, values in tried.items():
+        value = sweep.next(values, _best(results, arm, seed, values, sweep))
+        if value is not None:
+            more.append((arm, seed, value))
+    return more
 
 
 def _swept(results: dict[Task, Measurement], arm: str, seed: int, values: Any, sweep: Any) -> dict:

@@ -94,6 +94,15 @@ def test_each_arm_is_shown_at_its_own_best_and_the_edge_is_flagged():
     assert record.value("good", "loss") == pytest.approx(0.01)  # three seeds at 0.3, not at 0.1
 
 
+def test_an_arm_at_the_edge_of_the_sweep_is_tried_further_out_and_no_other():
+    sweep = Sweep("rate", (1.0, 0.1, 0.3, 3.0), "loss", beyond=(0.03, 0.01, 10.0))
+    record = measured(sweep=sweep).run(progress=False)
+    assert record.sweep("good")["values"] == [0.1, 0.3, 1.0, 3.0]
+    bad = record.sweep("bad")  # 0.03 is worse than 0.1: the best is inside now, 0.01 is not tried
+    assert bad["values"] == [0.03, 0.1, 0.3, 1.0, 3.0]
+    assert (bad["best"], bad["at_edge"]) == (0.1, False)
+
+
 def test_an_arm_that_always_diverges_stays_in_the_record():
     record = measured(sweep=Sweep("rate", (0.3, 1.0), "loss")).run(progress=False)
     assert record.cell("bad", "loss")["mean"] is None
