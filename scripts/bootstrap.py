@@ -42,13 +42,18 @@ def pip(*words: str) -> None:
 
 def create_venv() -> None:
     """Make .venv with this interpreter, or say what is missing."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (this file is run by whatever Python there is)
         stop(
             f"Python 3.11 or newer is needed and this is {sys.version.split()[0]}. Install one and "
             "run 'make setup PYTHON=python3.12'."
         )
-    if PYTHON.exists() and subprocess.run([str(PYTHON), "-m", "pip", "--version"],
-                                          capture_output=True, check=False).returncode == 0:
+    if (
+        PYTHON.exists()
+        and subprocess.run(
+            [str(PYTHON), "-m", "pip", "--version"], capture_output=True, check=False
+        ).returncode
+        == 0
+    ):
         return
     print("setup: creating .venv", flush=True)
     made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=False)

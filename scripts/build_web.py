@@ -48,7 +48,9 @@ def main() -> None:
     """Build what is out of date."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        sys.exit("web: Node with npm is needed and was not found. Run 'make setup', which gets one.")
+        sys.exit(
+            "web: Node with npm is needed and was not found. Run 'make setup', which gets one."
+        )
     STAMPS.mkdir(parents=True, exist_ok=True)
 
     locked = fingerprint(WEB / "package-lock.json")

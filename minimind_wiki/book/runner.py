@@ -37,8 +37,11 @@ def run(
     seeds: Sequence[int] | None = None,
     progress: bool = True,
 ) -> Record:
-    """Measure and return the record. With a sweep, its values are tried with the first seed, further
-    out for an arm whose best stands at an edge, and the other seeds run at each arm's own best."""
+    """Measure and return the record.
+
+    With a sweep, its values are tried with the first seed, further out for an arm whose best stands
+    at an edge, and the other seeds run at each arm's own best.
+    """
     started = time.perf_counter()
     path = experiment.path
     # Before the first measurement: an edit while it runs must make the record stale.
@@ -57,7 +60,7 @@ def run(
             tick(task[0])
         tried = {arm: list(values) for arm in arms}
         while sweep and not quick and (more := _beyond(results, tried, seeds[0], sweep)):
-            _say(f"{experiment.name}: best at the edge, {', '.join(f'{a} {v:g}' for a, _, v in more)}")
+            _say(f"{experiment.name}: best at an edge of the sweep for {len(more)} arms, going on")
             results.update(measure_all(more))
             for arm, _, value in more:
                 tried[arm].append(value)

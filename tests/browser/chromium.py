@@ -39,12 +39,18 @@ def _install() -> None:
     """Try Playwright's own download, then the system's package manager (as root only)."""
     tries = [[sys.executable, "-m", "playwright", "install", "chromium"]]
     if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
-        tries = [["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"], *tries]
+        tries = [
+            ["apt-get", "update", "-qq"],
+            ["apt-get", "install", "-y", "-qq", "chromium"],
+            *tries,
+        ]
     for command in tries:
         if _present():
             return
         print("browser tests:", " ".join(command), flush=True)
-        subprocess.run(command, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+        subprocess.run(
+            command, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        )
 
 
 def executable() -> str:

@@ -69,7 +69,9 @@ def test_the_reader_edits_the_labs_python(visit: Visit) -> None:
     page = visit.open(MODULE)
     page.locator(".mm-lab").get_by_role("button", name="Show the code").click()
     page.wait_for_selector(".mm-lab .cm-content")
-    type_code(page, ".mm-lab", "def run(**knobs):\n    print('hello')\n    return {'text': str(6 * 7)}\n")
+    type_code(
+        page, ".mm-lab", "def run(**knobs):\n    print('hello')\n    return {'text': str(6 * 7)}\n"
+    )
     assert run_lab(page) == "42"
     assert "hello" in (page.locator(".mm-lab__extra").text_content() or "")
 
@@ -77,7 +79,9 @@ def test_the_reader_edits_the_labs_python(visit: Visit) -> None:
     page.locator(".mm-lab__run").click()
     expect(page.locator(".mm-lab__extra")).to_contain_text("ZeroDivisionError", timeout=WARM)
 
-    type_code(page, ".mm-lab", "def run(**knobs):\n    return {'text': '<img src=x onerror=alert(1)>'}\n")
+    type_code(
+        page, ".mm-lab", "def run(**knobs):\n    return {'text': '<img src=x onerror=alert(1)>'}\n"
+    )
     page.locator(".mm-lab__run").click()
     expect(page.locator(".mm-lab__text")).to_have_text("<img src=x onerror=alert(1)>", timeout=WARM)
     assert page.locator(".mm-lab__text img").count() == 0

@@ -59,7 +59,9 @@ def test_every_question_is_answered_by_keyboard_and_survives_a_reload(visit: Vis
         state = page.locator(f"#q-{question['id']}").get_attribute("data-state")
         assert state == "right", question["id"]
     score = page.locator(".mm-quiz__score").text_content()
-    assert score == f"{len(QUESTIONS)} of {len(QUESTIONS)} right, {len(QUESTIONS)} at the first try."
+    assert (
+        score == f"{len(QUESTIONS)} of {len(QUESTIONS)} right, {len(QUESTIONS)} at the first try."
+    )
     page.reload()
     page.wait_for_selector(".mm-quiz fieldset")
     assert page.locator(".mm-q[data-state=right]").count() == len(QUESTIONS)

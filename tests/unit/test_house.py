@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "minimind_wiki"
 
-# room -> the rooms it may import (besides itself and `errors`). `book`, `verbs`, `cli` may import all.
+# room -> the rooms it may import, besides itself and `errors`; `book`, `verbs`, `cli` import all.
 ARROWS = {
     "model": set(),
     "tokenizer": set(),
