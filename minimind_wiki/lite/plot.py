@@ -229,8 +229,7 @@ def _axis(axis: Axis, anchor: str) -> dict[str, Any]:
         "zeroline": False,
     }
     if axis.scale == "log":
-        out.update(exponentformat="power", dtick=None)
-        out.pop("dtick")
+        out["exponentformat"] = "power"
     if axis.range:
         ends = [math.log10(v) for v in axis.range] if axis.scale == "log" else list(axis.range)
         out["range"] = ends

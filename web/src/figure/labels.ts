@@ -8,7 +8,7 @@ import type { Json, Palette } from "./theme";
 export interface Frame { width: number; height: number; l: number; r: number; t: number; b: number; size: number }
 interface Trace { name: string; kind: string; role: string; x: unknown[]; y: number[]; yaxis: string }
 export interface Panel {
-  axis: string; domain: [number, number]; log: boolean; range: [number, number]; title: string; traces: Trace[];
+  axis: string; domain: [number, number]; log: boolean; category: boolean; range: [number, number]; title: string; traces: Trace[];
   legend: "direct" | "top" | "none";
 }
 
@@ -54,7 +54,8 @@ export function panels(data: Json[], layout: Json): Panel[] {
         ? wish
         : names.size < 2 ? "none" : bars || names.size > 7 ? "top" : "direct";
       return {
-        axis: key, domain: (Array.isArray(axis.domain) ? axis.domain : [0, 1]) as [number, number], log, range,
+        axis: key, domain: (Array.isArray(axis.domain) ? axis.domain : [0, 1]) as [number, number], log,
+        category: axis.type === "category", range,
         title: typeof title === "string" ? title : String(dict(title).text ?? ""), traces: mine, legend,
       };
     });

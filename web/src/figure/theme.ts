@@ -117,21 +117,31 @@ export function paint(spec: Spec, palette: Palette, size: { width: number; heigh
     const title = typeof axis.title === "string" ? { text: axis.title } : dict(axis.title);
     layout[key] = {
       ...axis,
-      automargin: !up,
+      automargin: !up || panel?.category === true,
       title: up ? { text: "" } : { standoff: narrow ? 4 : 8, ...title, font: { ...font, color: palette.muted } },
-      ...(panel ? { range: panel.range, autorange: false } : {}),
+      // Names have no range: Plotly lays them out, in the order and direction that the figure asks for.
+      ...(panel && !panel.category ? { range: panel.range, autorange: false } : {}),
       gridcolor: palette.grid,
-      showgrid: up,
+      showgrid: up !== found.some((p) => p.category),
       linecolor: palette.edge,
       showline: true,
       ticks: "outside",
       ticklen: 4,
       tickcolor: palette.edge,
       tickfont: { ...font, size: narrow ? 10.5 : 12, color: palette.muted },
+      ...(!up && axis.type === "log" && !axis.tickvals ? { ...acrossDecades(axis, narrow), tickangle: 0 } : {}),
+      ...(panel?.category ? { dtick: 1 } : {}),
       ...(panel?.log ? decades(panel) : narrow && !axis.tickvals ? { nticks: 6 } : {}),
     };
   }
   return { data: spec.data.map((t) => trace(t, palette)), layout };
+}
+
+/** Whole powers of ten along x, as many as the width has room for. */
+function acrossDecades(axis: Json, narrow: boolean): Json {
+  const ends = Array.isArray(axis.range) ? axis.range.map(Number) : [0, 1];
+  const span = Math.abs((ends[1] ?? 1) - (ends[0] ?? 0));
+  return { tick0: 0, dtick: Math.max(1, Math.ceil(span / (narrow ? 4 : 9))) };
 }
 
 /** Whole powers of ten only, at most seven of them. */
