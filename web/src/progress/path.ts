@@ -33,6 +33,8 @@ export function upgradePath(root: HTMLElement): () => void {
     return [item, note] as const;
   }));
 
+  if (!document.querySelector(".mm-progress")) root.after(h("div", { class: "mm-progress" }));
+
   const draw = (): void => {
     let sum = 0;
     let next: HTMLAnchorElement | null = null;
