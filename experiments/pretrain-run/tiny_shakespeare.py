@@ -118,7 +118,7 @@ def curves(record):
     model's level early and end well below it, the held-out loss above the training loss."""
     train, held_out = record.curve("model", "train"), record.curve("model", "held_out")
     lines = [
-        Line(train["x"], train["mean"], "training", "a", dash="dot"),
+        Line(train["x"], train["mean"], "training", "b", dash="dot"),
         Line(held_out["x"], held_out["mean"], "held out", "model", marker="circle"),
     ]
     levels = [
