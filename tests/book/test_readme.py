@@ -16,9 +16,16 @@ CHIP = re.compile(r"<!-- m (\S+) (\S+) -->(.*?)<!-- /m -->")
 def test_every_measured_number_is_the_records() -> None:
     run = record.load("pretrain-run/tiny_shakespeare", ROOT)
     chips = CHIP.findall(README)
-    assert len(chips) >= 6
+    assert len(chips) >= 5
     for metric, spec, printed in chips:
         assert printed == format(run.lookup(f"model.{metric}"), spec), metric
+
+
+def test_the_parameters_are_the_presets() -> None:
+    from minimind_wiki.model import Transformer, preset
+
+    ((name, printed),) = re.findall(r"<!-- preset (\w+) -->(.*?)<!-- /preset -->", README)
+    assert printed == f"{Transformer(preset(name)).num_parameters():,}"
 
 
 def test_no_decimal_stands_in_the_readme_without_a_record() -> None:
