@@ -1,9 +1,10 @@
 """No norm, post-LN, pre-LN or pre-RMSNorm: which character model trains, at which learning rates?
 
 Twelve arms: four placements of the norm at 4, 8 and 16 layers, all else equal. Each is trained at
-five learning rates half a decade apart on the same batches of real characters; each is shown at its
-own best, chosen on text that neither trains nor is reported, with three seeds. A run diverges when
-its loss is not finite or passes ten times chance; the step is recorded, the run is kept as null.
+five learning rates half a decade apart on the same batches of real characters, and lower ones while
+its best stands at the lower edge. Each is shown at its own best, chosen on text that neither trains
+nor is reported, with three seeds. A run diverges when its loss is not finite or passes ten times
+chance; the step is recorded, the run is kept as null.
 """
 
 import math
@@ -52,7 +53,8 @@ experiment = Experiment(
     settings=Settings(),
     quick=Settings(width=32, context=32, batch=8, steps=60, warmup=6, eval_windows=32),
     quick_arms=tuple(f"{name}_4_layers" for name in PLACES),
-    sweep=Sweep("learning_rate", (1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "selection_loss", (1e-2, 1e-1)),
+    sweep=Sweep("learning_rate", (1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "selection_loss",
+                quick=(1e-2, 1e-1), beyond=(3e-4, 1e-4)),
     primary="held_out_loss",
 )  # fmt: skip
 
@@ -210,9 +212,8 @@ def learning_rates(record):
                 where = [TOP - 0.2] * len(lost)
                 lines.append(Line(lost, where, "diverged", role, dash="dot", marker="x"))
         y = Axis("nats a character", range=(2.1, TOP))
-        panels.append(
-            Panel(Axis("learning rate", "log"), y, lines, levels=[bigram], title=f"{depth} layers")
-        )
+        rates = Axis("learning rate", "log", ticks=experiment.sweep.values)
+        panels.append(Panel(rates, y, lines, levels=[bigram], title=f"{depth} layers"))
     return Figure(panels)
 
 
