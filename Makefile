@@ -41,7 +41,8 @@ lint: setup      ## style and spelling
 
 types: setup web ## types: Python and TypeScript, and the browser code's unit tests
 	@$(BIN)/mypy
-	@npm --prefix web run --silent check
+	@npm --prefix web run --silent types
+	@npm --prefix web run --silent test
 
 unit: setup web  ## unit, parity, golden, book tests and doctests
 	@$(TEST_ENV) $(BIN)/pytest tests/unit tests/parity tests/golden tests/book minimind_wiki

@@ -89,3 +89,17 @@ export function claim(element: HTMLElement): boolean {
   element.dataset.mmReady = "1";
   return true;
 }
+
+/** Once, when the element comes within 400 px of the window. */
+export function whenNear(element: HTMLElement, run: () => void): () => void {
+  const observer = new IntersectionObserver(
+    (entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      observer.disconnect();
+      run();
+    },
+    { rootMargin: "400px 0px" },
+  );
+  observer.observe(element);
+  return () => observer.disconnect();
+}

@@ -3,7 +3,7 @@
  * chunk the textarea stays and everything still works.
  */
 
-import { h, uid } from "../dom";
+import { h, uid, whenNear } from "../dom";
 
 export interface EditorOptions { label: string; value: string; changed?(): void; run?(): void }
 export interface Surface { value(): string; set(text: string): void; focus(): void; destroy(): void }
@@ -32,6 +32,11 @@ export class Editor {
       focus: () => area.focus(),
       destroy: () => undefined,
     };
+    whenNear(this.element, () => this.upgrade(area, place, note, options));
+  }
+
+  /** 120 KB over the wire: only for a reader who comes near an editor. */
+  private upgrade(area: HTMLTextAreaElement, place: HTMLElement, note: HTMLElement, options: EditorOptions): void {
     void import("./codemirror").then(
       ({ codeMirror }) => {
         if (this.gone) return;

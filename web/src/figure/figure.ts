@@ -1,7 +1,7 @@
 /** Figures of the page: the recorded SVG stays until the live one is ready in the same box. */
 
 import { coarsePointer } from "../assets";
-import { claim, h, spec } from "../dom";
+import { claim, h, spec, whenNear } from "../dom";
 import { LiveFigure } from "./live";
 import type { Spec } from "./theme";
 
@@ -51,18 +51,4 @@ export function upgradeFigure(root: HTMLElement): () => void {
     stop();
     live?.purge();
   };
-}
-
-/** Once, when the element comes within 400 px of the window. */
-function whenNear(element: HTMLElement, run: () => void): () => void {
-  const observer = new IntersectionObserver(
-    (entries) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      observer.disconnect();
-      run();
-    },
-    { rootMargin: "400px 0px" },
-  );
-  observer.observe(element);
-  return () => observer.disconnect();
 }
