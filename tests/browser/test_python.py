@@ -44,7 +44,7 @@ def test_the_lab_runs_changes_and_is_linked(visit: Visit) -> None:
     assert "stack.depth=40" in page.url
     deep = computed(page)
 
-    page.get_by_label("RMSNorm", exact=True).check()
+    page.locator(".mm-lab label", has_text="RMSNorm").click()
     expect(page.locator(".mm-lab .mm-lab__text")).not_to_have_text(deep, timeout=WARM)
     linked = page.url
     page.locator(".mm-lab__actions").get_by_role("button", name="Reset").click()
@@ -55,6 +55,12 @@ def test_the_lab_runs_changes_and_is_linked(visit: Visit) -> None:
     assert page.locator(".mm-lab input[type=range]").input_value() == "40"
     assert page.get_by_label("RMSNorm", exact=True).is_checked()
     visit.assert_clean()
+
+
+def near(page: Page, box: str) -> None:
+    """Scroll to a box and wait for its editor, which is loaded only for a reader who comes near."""
+    page.locator(box).scroll_into_view_if_needed()
+    page.wait_for_selector(f"{box} .cm-content")
 
 
 def type_code(page: Page, box: str, code: str) -> None:
@@ -108,7 +114,7 @@ def test_the_exercise_accepts_the_right_and_names_the_wrong(visit: Visit) -> Non
         "no_gain.py": "gain is missing",
     }
     box = page.locator(".mm-exercise")
-    page.wait_for_selector(".mm-exercise .cm-content")
+    near(page, ".mm-exercise")
     for name, message in wrong.items():
         type_code(page, ".mm-exercise", (EXERCISE / "mutants" / name).read_text("utf-8"))
         box.get_by_role("button", name="Check").click()
@@ -125,7 +131,7 @@ def test_the_exercise_accepts_the_right_and_names_the_wrong(visit: Visit) -> Non
 
 def test_the_editor_does_not_trap_the_keyboard(visit: Visit) -> None:
     page = visit.open(MODULE)
-    page.wait_for_selector(".mm-exercise .cm-content")
+    near(page, ".mm-exercise")
     page.locator(".mm-exercise .cm-content").focus()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.matches('.cm-content')"), "Tab indents"

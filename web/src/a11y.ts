@@ -2,7 +2,7 @@
 
 import { debounce, h } from "./dom";
 
-const SCROLLS = ".md-typeset pre > code, .md-typeset__scrollwrap, .mm-math--display, .md-typeset .arithmatex, .mm-table-scroll";
+const SCROLLS = ".md-typeset pre > code, .mm-notebook__print, .md-typeset__scrollwrap, .mm-math--display, .md-typeset .arithmatex, .mm-table-scroll";
 
 let watching = false;
 
