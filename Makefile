@@ -51,7 +51,8 @@ browser: setup site ## the site in headless Chromium (found, or installed)
 	@$(TEST_ENV) $(BIN)/pytest tests/browser
 
 experiments: setup ## run every experiment of the book again at full size
-	@$(BIN)/minimind experiment run --all
+	@for file in experiments/*/[!_]*.py; do name=$${file#experiments/}; \
+	  $(BIN)/minimind experiment run $${name%.py} || exit 1; done
 
 clean:           ## remove what the build made (not .venv)
 	rm -rf site build docs/en/assets/build docs/en/notebooks web/node_modules

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from minimind_wiki import __version__
 from minimind_wiki.errors import MinimindError, unknown
@@ -30,9 +31,26 @@ VERBS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with our exit status and one sentence instead of the whole usage."""
+    """argparse with our exit status, one sentence instead of the whole usage, and nearest names.
+
+    No abbreviations: `--step` must not quietly become another flag when one is added.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def flags(self) -> set[str]:
+        """Every --flag of this parser and of the parsers below it."""
+        known = {n for n in self._option_string_actions if n.startswith("--")}
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                known |= set().union(*(p.flags() for p in action.choices.values()))
+        return {name for name in known if not name.startswith("--no-")}
 
     def error(self, message: str) -> NoReturn:
+        found = re.match(r"unrecognized arguments: (--[\w-]+)", message)
+        if found:
+            raise unknown("flag", found[1], self.flags())
         self.exit(2, f"{self.prog}: {message}. See '{self.prog} --help'.\n")
 
 

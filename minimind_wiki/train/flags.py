@@ -12,11 +12,10 @@ import ast
 import dataclasses
 import inspect
 import math
-import re
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -115,18 +114,3 @@ def add_flags(
         else:
             metavar = {int: "N", float: "X"}.get(types[item.name], "NAME")
             group.add_argument(flag, default=argparse.SUPPRESS, metavar=metavar, help=text)
-
-
-def suggest_flags(parser: argparse.ArgumentParser) -> None:
-    """Answer an unknown flag with the nearest ones, and accept no abbreviations of flags."""
-    parser.allow_abbrev = False
-    plain = parser.error
-
-    def error(message: str) -> NoReturn:
-        found = re.match(r"unrecognized arguments: (--[\w-]+)", message)
-        if found:
-            known = [name for name in parser._option_string_actions if name.startswith("--")]
-            raise unknown("flag", found[1], [n for n in known if not n.startswith("--no-")])
-        plain(message)
-
-    parser.error = error  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ from minimind_wiki.data import Corpus, load_corpus
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.model import ModelConfig, preset
 from minimind_wiki.train.config import TrainConfig, build
-from minimind_wiki.train.flags import add_flags, convert, field_types, read_yaml, suggest_flags
+from minimind_wiki.train.flags import add_flags, convert, field_types, read_yaml
 from minimind_wiki.train.folder import saved_run
 from minimind_wiki.train.report import make_report
 
@@ -36,7 +36,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="fields as 'name: value' lines; flags win over them")  # fmt: skip
     add_flags(parser, TrainConfig, "how it is trained (defaults of the preset 'tiny')")
     add_flags(parser, ModelConfig, "fields of the model", FIXED, "the preset's")
-    suggest_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
