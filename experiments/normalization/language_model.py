@@ -201,6 +201,7 @@ def learning_rates(record):
     """Loss on selection text against the learning rate, one panel for each depth, one line for each
     placement. Crosses along the top mark the rates at which a model without a norm diverges."""
     bigram = Level(record.level("baseline", "held_out_loss"), "bigram table", "baseline")
+    tried = sorted({rate for arm in record.arms for rate in record.sweep(arm)["values"]})
     panels = []
     for depth in sorted({arm["factors"]["depth"] for arm in record.arms.values()}):
         lines = []
@@ -212,7 +213,7 @@ def learning_rates(record):
                 where = [TOP - 0.2] * len(lost)
                 lines.append(Line(lost, where, "diverged", role, dash="dot", marker="x"))
         y = Axis("nats a character", range=(2.1, TOP))
-        rates = Axis("learning rate", "log", ticks=experiment.sweep.values)
+        rates = Axis("learning rate", "log", (tried[0] / 1.2, tried[-1] * 1.2), tried)
         panels.append(Panel(rates, y, lines, levels=[bigram], title=f"{depth} layers"))
     return Figure(panels)
 

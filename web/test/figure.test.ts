@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { extent, panels, spread } from "../src/figure/labels";
+import { extent, freePlace, panels, spread } from "../src/figure/labels";
 import { fade, legendRows, paint } from "../src/figure/theme";
 import type { Json, Palette } from "../src/figure/theme";
 
@@ -58,4 +58,26 @@ test("several lines are named beside them, one is not, bars keep a legend", () =
   const texts = (painted.layout.annotations as Json[]).map((a) => a.text);
   assert.deepEqual(texts, ["<b>a</b>", "<b>b</b>"]);
   assert.equal(painted.layout.showlegend, false);
+});
+
+test("a level's name stands where no line passes", () => {
+  const rising = line("a", "none", [0, 1, 2, 3]);
+  const panel = panels([rising], { yaxis: { type: "linear", range: [0, 3] }, xaxis: { type: "linear" } })[0];
+  assert.ok(panel);
+  const pixel = (v: number): number => (3 - v) * 100;
+  // The line crosses the level in the middle: left and right are both free there.
+  assert.notEqual(freePlace(panel, pixel(1.5), 0.2, 13, pixel).at, 0.5);
+  // A level at the bottom is crossed on the left.
+  assert.notEqual(freePlace(panel, pixel(0), 0.2, 13, pixel).at, 0);
+});
+
+test("an axis of names keeps Plotly's own range and the direction it was given", () => {
+  const bars: Json = { type: "bar", orientation: "h", x: [1, 2], y: ["one", "two"], meta: { role: "none", kind: "bar" } };
+  const layout = { yaxis: { type: "category", autorange: "reversed" }, xaxis: { type: "log", range: [-8, 1] } };
+  const out = paint({ data: [bars], layout }, palette, { width: 360, height: 300 }).layout;
+  const y = out.yaxis as Json;
+  assert.equal(y.range, undefined);
+  assert.equal(y.autorange, "reversed");
+  assert.equal(y.automargin, true);
+  assert.equal((out.xaxis as Json).dtick, 3, "nine decades on a phone: every third");
 });

@@ -8,7 +8,7 @@ import type { Json, Palette } from "./theme";
 export interface Frame { width: number; height: number; l: number; r: number; t: number; b: number; size: number }
 interface Trace { name: string; kind: string; role: string; x: unknown[]; y: number[]; yaxis: string }
 export interface Panel {
-  axis: string; domain: [number, number]; log: boolean; category: boolean; range: [number, number]; title: string; traces: Trace[];
+  axis: string; domain: [number, number]; log: boolean; xlog: boolean; category: boolean; range: [number, number]; title: string; traces: Trace[];
   legend: "direct" | "top" | "none";
 }
 
@@ -55,7 +55,7 @@ export function panels(data: Json[], layout: Json): Panel[] {
         : names.size < 2 ? "none" : bars || names.size > 7 ? "top" : "direct";
       return {
         axis: key, domain: (Array.isArray(axis.domain) ? axis.domain : [0, 1]) as [number, number], log,
-        category: axis.type === "category", range,
+        xlog: dict(layout[key.replace("y", "x")]).type === "log", category: axis.type === "category", range,
         title: typeof title === "string" ? title : String(dict(title).text ?? ""), traces: mine, legend,
       };
     });
@@ -96,6 +96,37 @@ export function labelRoom(all: Panel[], size: number): number {
   return names.length ? Math.max(...names.map((n) => n.length)) * size * 0.56 + 14 : 0;
 }
 
+/** Where along a level its name is farthest from every line: left, middle or right, above or below. */
+export function freePlace(
+  panel: Panel, level: number, wide: number, size: number, pixel: (v: number) => number,
+): { at: number; above: boolean } {
+  const lines = panel.traces.filter((t) => t.kind === "line");
+  const xs = lines.flatMap((t) => numbers(t.x)).filter((v) => Number.isFinite(v));
+  const across = (v: number): number => (panel.xlog ? Math.log10(v) : v);
+  const [low, high] = [across(Math.min(...xs)), across(Math.max(...xs))];
+  const clearance = (at: number, above: boolean): number => {
+    const [from, to] = [at * (1 - wide), at * (1 - wide) + wide];
+    const centre = level + (above ? -1 : 1) * size * 0.7;
+    let least = Number.POSITIVE_INFINITY;
+    for (const line of lines) {
+      const places = numbers(line.x).map((v) => (across(v) - low) / (high - low || 1));
+      line.y.forEach((v, i) => {
+        const next = line.y[i + 1];
+        if (!Number.isFinite(v) || next === undefined || !Number.isFinite(next)) return;
+        // Each piece of the line in ten steps: a name may cover its middle and none of its ends.
+        for (let k = 0; k <= 10; k += 1) {
+          const place = (places[i] ?? 0) + (((places[i + 1] ?? 0) - (places[i] ?? 0)) * k) / 10;
+          const height = pixel(v) + ((pixel(next) - pixel(v)) * k) / 10;
+          if (place >= from && place <= to) least = Math.min(least, Math.abs(height - centre));
+        }
+      });
+    }
+    return Math.min(least, 3 * size); // farther than three lines of text is all the same
+  };
+  const places = [0, 0.5, 1].flatMap((at) => [true, false].map((above) => ({ at, above })));
+  return places.reduce((best, p) => (clearance(p.at, p.above) > clearance(best.at, best.above) ? p : best));
+}
+
 /** Names at the line ends and on the levels, and the title above the axis. */
 export function annotate(panel: Panel, frame: Frame, palette: Palette, heading: string): Json[] {
   const inner = (frame.height - frame.t - frame.b) * (panel.domain[1] - panel.domain[0]);
@@ -123,9 +154,13 @@ export function annotate(panel: Panel, frame: Frame, palette: Palette, heading: 
     });
   }
   for (const level of panel.traces.filter((t) => t.kind === "level" && t.name)) {
+    const height = pixel(level.y[0] ?? 0);
+    const wide = (level.name.length * frame.size * 0.6) / (frame.width - frame.l - frame.r);
+    const { at, above } = freePlace(panel, height, wide, frame.size, pixel);
     out.push({
-      ...base, text: level.name, xref: `${x} domain`, x: 0, xshift: 4, xanchor: "left", yref: y,
-      y: unit(level.y[0] ?? 0), yanchor: "bottom", font: { ...base.font, color: palette.muted },
+      ...base, text: level.name, xref: `${x} domain`, x: at, xshift: [4, 0, -4][at * 2] ?? 0,
+      xanchor: ["left", "center", "right"][at * 2], yref: y, y: unit(level.y[0] ?? 0),
+      yanchor: above ? "bottom" : "top", font: { ...base.font, color: palette.muted },
     });
   }
   const title = [heading ? `<b>${heading}</b>` : "", panel.title].filter(Boolean).join("<br>");
