@@ -1,0 +1,1 @@
+"""Cleaning: steps that say what they changed or dropped and why, and that can be undone."""
