@@ -88,3 +88,16 @@ def test_busy_port_is_named_and_the_next_taken(tmp_path: Path) -> None:
 def test_unbuilt_site_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(MinimindError, match="minimind site build"):
         serve.start(tmp_path)
+
+
+def test_a_browser_that_leaves_prints_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve.Server(("127.0.0.1", 0), serve.Handler)
+    for error, said in ((ConnectionResetError("left"), False), (ValueError("a bug"), True)):
+        try:
+            raise error
+        except (ConnectionResetError, ValueError):
+            server.handle_error(None, ("127.0.0.1", 1))
+        assert ("Traceback" in capsys.readouterr().err) is said
+    server.server_close()
