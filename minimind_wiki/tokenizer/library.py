@@ -1,0 +1,148 @@
+"""The production path: Hugging Face's `tokenizers` (Rust), for training and for encoding.
+
+Same calls as the tokenizers written here, and the same rule: unless `specials` is given, nothing in
+a text becomes a control token. The library by itself only keeps *special* tokens from matching (not
+`<think>`), so a second copy without any reserved token does the encoding of data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minimind_wiki.errors import MinimindError, unknown
+from minimind_wiki.tokenizer.bpe import Progress, first_entries
+from minimind_wiki.tokenizer.folder import save_folder
+from minimind_wiki.tokenizer.layout import CHATML
+
+KINDS = ("bpe", "unigram", "wordpiece")
+
+
+def train_library(
+    texts: Iterable[str],
+    vocab_size: int,
+    reserved: Mapping[str, bool] = CHATML,
+    kind: str = "bpe",
+    min_frequency: int = 0,
+) -> Any:
+    """A trained `tokenizers.Tokenizer`: byte-level BPE (the same as ours), Unigram (Kudo 2018) over
+    the same bytes, or WordPiece (Schuster & Nakajima 2012) over the same bytes.
+
+    Errors: WrongCall for too small a vocabulary or an unknown kind, MinimindError without text.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    if kind not in KINDS:
+        raise unknown("kind of tokenizer", kind, KINDS)
+    # WordPiece has each byte twice, once for the middle of a word.
+    more = [f"##{n}" for n in range(256)] if kind == "wordpiece" else []
+    first_entries([*reserved, *more], vocab_size)
+    unknown_token = next(iter(reserved))
+    common: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "special_tokens": list(reserved),
+        "initial_alphabet": pre_tokenizers.ByteLevel.alphabet(),
+        "show_progress": False,
+    }
+    if kind == "bpe":
+        tokenizer = Tokenizer(models.BPE())
+        trainer: Any = trainers.BpeTrainer(min_frequency=min_frequency, **common)
+    elif kind == "unigram":
+        tokenizer = Tokenizer(models.Unigram())
+        trainer = trainers.UnigramTrainer(unk_token=unknown_token, **common)
+    else:
+        tokenizer = Tokenizer(models.WordPiece(unk_token=unknown_token))
+        trainer = trainers.WordPieceTrainer(min_frequency=min_frequency, **common)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    some = False
+
+    def watched() -> Iterator[str]:
+        nonlocal some
+        for text in texts:
+            some = some or bool(text)
+            yield text
+
+    tokenizer.train_from_iterator(watched(), trainer)
+    if not some:
+        raise MinimindError("there is no text to learn a vocabulary from. Give data with text.")
+    return tokenizer
+
+
+def chunks(
+    documents: Sequence[str], progress: Progress | None = None, size: int = 1 << 20
+) -> Iterator[str]:
+    """Documents in turn, long ones cut before a line end so that progress can be told.
+
+    A cut is only made where spaces begin, between another character and a line end: there the
+    pattern of `pretokenize` cuts as well, so the counts are those of the whole.
+    """
+    total, done = sum(map(len, documents)), 0
+    for document in documents:
+        at = 0
+        while at < len(document):
+            end = min(at + size, len(document))
+            while end < len(document) and not (
+                document[end] == "\n" and not document[end - 1].isspace()
+            ):
+                end += 1
+            yield document[at:end]
+            done += end - at
+            at = end
+            if progress:
+                progress(done, total)
+
+
+class LibraryTokenizer:
+    """Any tokenizer.json, with the calls of `ByteTokenizer`."""
+
+    def __init__(self, text: str, name: str = "tokenizer.json") -> None:
+        """`text`: the content of a tokenizer.json. MinimindError when the library refuses it."""
+        from tokenizers import Tokenizer
+
+        try:
+            parts = json.loads(text)
+            self.whole = Tokenizer.from_str(text)
+            added = parts.get("added_tokens") or []
+            self._data = Tokenizer.from_str(
+                json.dumps({**parts, "added_tokens": [], "post_processor": None})
+            )
+        except Exception as error:  # the library raises no narrower class
+            raise MinimindError(f"{name} is not a tokenizer that can be read ({error}).") from error
+        self.name = name
+        self.kind = str(parts["model"].get("type", ""))
+        self.special_ids = {token["content"]: token["id"] for token in added}
+        self.vocab_size = self.whole.get_vocab_size(with_added_tokens=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> LibraryTokenizer:
+        """From a folder with tokenizer.json, or such a file itself."""
+        path = Path(path)
+        file = path / "tokenizer.json" if path.is_dir() else path
+        try:
+            return cls(file.read_text(encoding="utf-8"), str(path))
+        except FileNotFoundError as error:
+            raise MinimindError(
+                f"{file} does not exist. Give a folder with a tokenizer.json; "
+                "'minimind tokenizer train' writes one."
+            ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise MinimindError(f"{file} cannot be read ({error}).") from error
+
+    def encode(self, text: str, specials: bool = False) -> list[int]:
+        """The ids of `text`; reserved tokens in it are data unless `specials` is given."""
+        tokenizer = self.whole if specials else self._data
+        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int], specials: bool = False) -> str:
+        """The text of `ids`; special tokens are left out, or written as names with `specials`."""
+        return str(self.whole.decode(list(ids), skip_special_tokens=not specials))
+
+
+def save_library(
+    tokenizer: Any, folder: str | Path, reserved: Mapping[str, bool], kind: str = "bpe"
+) -> None:
+    """Write a tokenizer of `train_library` as tokenizer.json and tokenizer_config.json."""
+    save_folder(folder, tokenizer, reserved, kind)
