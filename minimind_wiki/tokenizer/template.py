@@ -20,14 +20,15 @@ TOOLS_AFTER = (
 
 _SOURCE = r"""
 {%- set first = messages[0] -%}
+{%- set opening = first.content if first.content is string else '' -%}
 {%- if tools -%}
   {{- '<|im_start|>system\n' -}}
-  {%- if first.role == 'system' -%}{{- first.content ~ '\n\n' -}}{%- endif -%}
+  {%- if first.role == 'system' -%}{{- opening ~ '\n\n' -}}{%- endif -%}
   {{- BEFORE -}}
   {%- for tool in tools -%}{{- '\n' ~ (tool | tojson) -}}{%- endfor -%}
   {{- AFTER ~ '<|im_end|>\n' -}}
 {%- elif first.role == 'system' -%}
-  {{- '<|im_start|>system\n' ~ first.content ~ '<|im_end|>\n' -}}
+  {{- '<|im_start|>system\n' ~ opening ~ '<|im_end|>\n' -}}
 {%- endif -%}
 {%- for m in messages -%}
   {%- set text = m.content if m.content is string else '' -%}
@@ -55,6 +56,8 @@ _SOURCE = r"""
     {%- if loop.first or loop.previtem.role != 'tool' -%}{{- '<|im_start|>user' -}}{%- endif -%}
     {{- '\n<tool_response>\n' ~ text ~ '\n</tool_response>' -}}
     {%- if loop.last or loop.nextitem.role != 'tool' -%}{{- '<|im_end|>\n' -}}{%- endif -%}
+  {%- elif m.role != 'system' -%}
+    {{- raise_exception('unknown role ' ~ m.role) -}}
   {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}
