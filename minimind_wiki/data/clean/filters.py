@@ -121,11 +121,11 @@ _SCRIPTS = (
     ("el", "Ͱ", "Ͽ"), ("ar", "؀", "ۿ"), ("he", "֐", "׿"), ("hi", "ऀ", "ॿ"), ("th", "฀", "๿"),
 )  # fmt: skip
 _COMMON = {
-    "en": "the and of to a in is that it was for he on with as his they at be this had not but she",
+    "en": "the and of to a in is that it was for he on with as his they at be this had not but she i",
     "de": "der die und das in den von zu ist mit sich des auf für nicht ein eine dem es auch als",
     "fr": "de la le et les des en un une du est que dans pour qui sur il pas au plus par avec elle",
     "es": "de la que el en y a los se del las un por con una su para es al lo como más pero sus",
-    "it": "di e il la che in un a per è una sono non si del le con da i della come ma nel gli",
+    "it": "di e il la che in un per è una sono non si del le con da della come ma nel gli",
     "pt": "de a o que e do da em um para com não uma os no se na por mais as dos como mas foi",
     "nl": "de en van het een in is dat op te zijn met voor niet aan er om ook als bij maar hij",
     "sv": "och i att det som en på är av för med den till inte har de ett om var men han hon",
