@@ -31,7 +31,7 @@ import numpy as np
 from minimind_wiki.errors import MinimindError, WrongCall
 
 FORMAT, VERSION, HEADER = "minimind-shard", 1, 4096
-DTYPES = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
+DTYPES: dict[str, np.dtype[Any]] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
 SUFFIX = ".tokens"
 
 
@@ -197,9 +197,9 @@ class Shard:
             raise MinimindError(f"{path} is not a token shard (no {FORMAT!r} in its header).")
         if header.get("version") != VERSION:
             raise MinimindError(
-                f"{path} has format version {header.get('version')!r}, this program reads {VERSION}."
+                f"{path} has version {header.get('version')!r}; this program reads {VERSION}."
             )
-        counts = [header.get(name) for name in ("tokens", "documents", "vocab_size")]
+        counts: list[Any] = [header.get(name) for name in ("tokens", "documents", "vocab_size")]
         if (
             not all(type(n) is int and n >= 0 for n in counts)
             or type(header.get("loss")) is not bool
@@ -208,7 +208,7 @@ class Shard:
         if not all(isinstance(header.get(name), str) for name in ("tokenizer", "sha256")):
             raise self._damaged("has a header without tokenizer or sha256")
         fits = header.get("dtype") in DTYPES
-        if not fits or counts[2] > 1 << 8 * DTYPES[header["dtype"]].itemsize:  # type: ignore[operator]
+        if not fits or counts[2] > 1 << 8 * DTYPES[header["dtype"]].itemsize:
             raise self._damaged(f"has dtype {header.get('dtype')!r} for {counts[2]} ids")
         return header
 

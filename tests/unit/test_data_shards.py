@@ -94,13 +94,13 @@ def flip(raw: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda raw: raw[:-1], "is cut: 4,135 bytes where its header says 4,136"),
+        (lambda raw: raw[:-1], "is cut: 4,127 bytes where its header says 4,128"),
         (lambda raw: raw + b"x", "extra bytes"),
         (lambda raw: raw[:100], "is cut: 100 bytes, less than its header"),
         (lambda raw: b"", "is cut: 0 bytes"),
         (lambda raw: b"\0" * len(raw), "not JSON"),
         (header_with(format="other"), "not a token shard"),
-        (header_with(version=2), "format version 2, this program reads 1"),
+        (header_with(version=2), "version 2; this program reads 1"),
         (header_with(dtype="int8"), "dtype 'int8'"),
         (header_with(dtype="uint32"), "is cut"),
         (header_with(vocab_size=1 << 17), "dtype 'uint16' for 131072 ids"),

@@ -121,7 +121,7 @@ _SCRIPTS = (
     ("el", "Ͱ", "Ͽ"), ("ar", "؀", "ۿ"), ("he", "֐", "׿"), ("hi", "ऀ", "ॿ"), ("th", "฀", "๿"),
 )  # fmt: skip
 _COMMON = {
-    "en": "the and of to a in is that it was for he on with as his they at be this had not but she i",
+    "en": "the and of to a in is that it was for he on with as his they at be this had but she i",
     "de": "der die und das in den von zu ist mit sich des auf für nicht ein eine dem es auch als",
     "fr": "de la le et les des en un une du est que dans pour qui sur il pas au plus par avec elle",
     "es": "de la que el en y a los se del las un por con una su para es al lo como más pero sus",
