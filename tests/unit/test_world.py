@@ -1,0 +1,162 @@
+"""The little world: repeatable, consistent, parseable, grammatical, disjoint, and fast."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import time
+
+import pytest
+
+from minimind_wiki.data.world import all_derivations, make_document
+from minimind_wiki.data.world.chooser import Chooser, Weighted, derivations, log_sum
+from minimind_wiki.data.world.state import State
+from minimind_wiki.data.world.words import NAMES, PLACES, SPLITS, WORDS, words_of
+from minimind_wiki.errors import WrongCall
+
+DOCUMENTS = [make_document(seed) for seed in range(600)]
+HELD = [make_document(seed, split) for split in SPLITS[1:] for seed in range(100)]
+
+
+def test_a_seed_gives_the_same_bytes() -> None:
+    text = "\0".join(make_document(seed, split).text for split in SPLITS for seed in range(20))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "8c8a665d959c4202"
+    assert make_document(1).text != make_document(2).text
+
+
+def test_the_splits_share_no_person_no_place_and_no_plot() -> None:
+    for kind in ("names", "places", "plots"):
+        sets = [set(getattr(WORDS[split], kind)) for split in SPLITS]
+        assert all(len(s) >= 20 for s in sets)
+        assert len(set.union(*sets)) == sum(map(len, sets))
+    others = set(NAMES) - set(WORDS["test"].names)
+    for document in HELD:
+        if document.split == "test":
+            assert not others & set(re.findall(r"\b[A-Z]\w+", document.text)), document.text
+            assert not any(
+                place in document.text for place in set(PLACES) - set(WORDS["test"].places)
+            )
+    with pytest.raises(WrongCall, match="did you mean 'train'"):
+        words_of("trian")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_parser_finds_every_derivation(seed: int) -> None:
+    """The search is exhaustive, so the sum is the text's exact log-probability."""
+    found = all_derivations(DOCUMENTS[seed].text)
+    assert any(abs(p - DOCUMENTS[seed].logp) < 1e-9 for p in found)
+    assert DOCUMENTS[seed].logp <= log_sum(found) + 1e-9
+    assert log_sum(found) - DOCUMENTS[seed].logp < 0.01 * -DOCUMENTS[seed].logp
+
+
+def test_the_parser_refuses_what_cannot_be_told() -> None:
+    text = DOCUMENTS[0].text
+    assert not all_derivations(text.replace(".", ";", 1))
+    assert not all_derivations(text[:-1])
+    assert not all_derivations(text, "test")
+
+
+def test_the_probabilities_of_a_small_grammar_sum_to_one() -> None:
+    """All texts of a grammar with chance, words and weights, each by the parser."""
+
+    def program(c: Chooser) -> None:
+        for _ in range(c.draw(Weighted({1: 2, 2: 1}))):
+            c.tell_new(("a", "ab", "b"), set(), 3)
+            c.tell(("", "b"))
+
+    half = ["a", "ab", "abb", "b", "bb"]
+    texts = {*half, *(x + y for x in half for y in half)}
+    assert log_sum([p for text in texts for p in derivations(text, program)]) == pytest.approx(0)
+
+
+def test_log_probability_agrees_with_frequency() -> None:
+    """The rate of a register in the corpus is what its weight says (within four deviations)."""
+    letters = sum(d.register == "letter" for d in DOCUMENTS)
+    assert abs(letters / 600 - 0.2) < 4 * (0.2 * 0.8 / 600) ** 0.5
+    assert all(d.logp_any <= d.logp < 0 for d in DOCUMENTS + HELD)
+
+
+def test_every_history_can_happen_and_the_state_follows_each_sentence() -> None:
+    for document in DOCUMENTS:
+        sentences = list(document.states())
+        assert sentences[-1][1] == document.state()
+        assert " ".join(" ".join(s for s, _ in sentences).split()) == " ".join(
+            document.text.split()
+        )
+    state = State()
+    state.apply(("person", "Mila", "Fox Hill"))
+    for event in (("go", "Mila", "Fox Hill"), ("take", "Mila", "lamp"), ("fly", "Mila")):
+        with pytest.raises(ValueError, match="cannot happen"):
+            state.apply(event)
+
+
+def test_a_belief_can_become_false() -> None:
+    """Who is away does not see that a thing is moved."""
+    state = State()
+    for event in (
+        ("person", "A", "x"), ("person", "B", "x"), ("lies", "lamp", "x"), ("go", "A", "y"),
+        ("take", "B", "lamp"), ("go", "B", "z"), ("drop", "B", "lamp"),
+    ):  # fmt: skip
+        state.apply(event)
+    assert state.belief["A"]["lamp"] == "x" and state.belief["B"]["lamp"] == "z"
+    assert state.place_of("lamp") == "z"
+    for event in (("go", "B", "y"), ("tell", "B", "lamp", "A")):
+        state.apply(event)
+    assert state.belief["A"]["lamp"] == "z"
+
+
+def test_the_english_has_no_marks_of_the_machine() -> None:
+    for document in DOCUMENTS + HELD:
+        text = document.text
+        assert not re.search(r"[\[\]{}\\|?]{2}|[\[\]{}\\|]|  |\.\.| [.,]|\n\n\n", text), text
+        assert not re.search(r"\b[Aa] [aeiou]|\b[Aa]n [^aeioh]", text), text
+        for paragraph in text.split("\n\n"):
+            assert paragraph[0].isupper() or paragraph[0] in '"', paragraph
+            for sentence in re.split(r'(?<=[.?!])"? ', paragraph):
+                assert sentence.lstrip('"')[0].isupper() or '"' in paragraph, sentence
+
+
+def test_a_pronoun_never_has_two_readings() -> None:
+    """In a third-person sentence with 'she', one woman was named here or in the sentence before."""
+    her = {name: name[-1] in "ae" for name in NAMES}
+    checked = 0
+    for document in DOCUMENTS:
+        if document.register == "letter":
+            continue
+        before: set[str] = set()
+        for sentence, _ in document.states():
+            plain = re.sub(r'"[^"]*"', "", sentence)
+            named = {n for n in re.findall(r"\b[A-Z][a-z]+\b", plain) if n in her}
+            for word, gender in (("she", True), ("he", False)):
+                if re.search(rf"\b{word}\b", plain, re.I) and len(named) == 0 and len(before) > 1:
+                    checked += 1
+                    assert sum(her[n] == gender for n in before) == 1, (before, sentence)
+            before = named or before
+    assert checked > 20
+
+
+def test_there_is_variety_and_the_floor_is_where_it_was() -> None:
+    words = set(re.findall(r"[a-z]+", " ".join(d.text for d in DOCUMENTS)))
+    assert len(words - {n.lower() for n in NAMES}) >= 600
+    size = sum(len(d.text.encode()) for d in DOCUMENTS)
+    floor = -sum(d.logp for d in DOCUMENTS) / size / 0.693147
+    assert 0.2 < floor < 0.4
+    assert {d.register for d in DOCUMENTS} == {"tale", "report", "letter", "live"}
+    assert len({d.text for d in DOCUMENTS}) == len(DOCUMENTS)
+
+
+def test_twenty_megabytes_a_minute() -> None:
+    best = 0.0
+    for attempt in range(3):
+        start = time.perf_counter()
+        size = sum(len(make_document(f"{attempt}.{n}").text) for n in range(200))
+        best = max(best, size / (time.perf_counter() - start) * 60 / 1e6)
+    assert best > 20
+
+
+def test_the_world_takes_nothing_from_the_global_generator() -> None:
+    random.seed(0)
+    before = random.getstate()
+    make_document(5)
+    assert random.getstate() == before
