@@ -23,6 +23,7 @@ VERBS = {
     "data": "list, fetch and check data sets",
     "pretrain": "train a decoder from scratch on text",
     "generate": "continue a prompt with a trained model",
+    "tokenizer": "learn a vocabulary, compare vocabularies",
     "experiment": "list, run, render and check the experiments of the book",
     "exercise": "check your solution of an exercise",
     "new": "write the skeleton of a new module",

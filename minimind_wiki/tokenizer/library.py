@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from minimind_wiki.errors import MinimindError, unknown
-from minimind_wiki.tokenizer.bpe import Progress, first_entries
+from minimind_wiki.errors import MinimindError, WrongCall, unknown
+from minimind_wiki.tokenizer.bpe import CHARACTERS, Progress, first_entries
 from minimind_wiki.tokenizer.folder import save_folder
 from minimind_wiki.tokenizer.layout import CHATML
 
@@ -32,13 +32,16 @@ def train_library(
 
     Errors: WrongCall for too small a vocabulary or an unknown kind, MinimindError without text.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     if kind not in KINDS:
         raise unknown("kind of tokenizer", kind, KINDS)
-    # WordPiece has each byte twice, once for the middle of a word.
-    more = [f"##{n}" for n in range(256)] if kind == "wordpiece" else []
-    first_entries([*reserved, *more], vocab_size)
+    first_entries(tuple(reserved), vocab_size)
+    if kind == "wordpiece" and vocab_size < len(reserved) + 512:
+        raise WrongCall(
+            f"a vocabulary of {vocab_size:,} is too small: WordPiece has each byte twice, once for "
+            f"the middle of a word, so it needs at least {len(reserved) + 512}."
+        )
     unknown_token = next(iter(reserved))
     common: dict[str, Any] = {
         "vocab_size": vocab_size,
@@ -57,6 +60,9 @@ def train_library(
         trainer = trainers.WordPieceTrainer(min_frequency=min_frequency, **common)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
+    if kind == "wordpiece":
+        middle = decoders.Replace(Regex("^##"), "")
+        tokenizer.decoder = decoders.Sequence([middle, decoders.ByteLevel()])
     some = False
 
     def watched() -> Iterator[str]:
@@ -68,7 +74,25 @@ def train_library(
     tokenizer.train_from_iterator(watched(), trainer)
     if not some:
         raise MinimindError("there is no text to learn a vocabulary from. Give data with text.")
-    return tokenizer
+    return _with_every_byte(tokenizer, vocab_size) if kind == "wordpiece" else tokenizer
+
+
+def _with_every_byte(tokenizer: Any, vocab_size: int) -> Any:
+    """A WordPiece with every byte for the middle of a word, also those that no text had, in the
+    place of what was learned last; otherwise a word with such a byte would be unknown as a whole.
+    """
+    from tokenizers import Tokenizer
+
+    parts = json.loads(tokenizer.to_str())
+    vocabulary = parts["model"]["vocab"]
+    names = sorted(vocabulary, key=vocabulary.__getitem__)
+    missing = [f"##{c}" for c in sorted(CHARACTERS) if f"##{c}" not in vocabulary]
+    room = vocab_size - len(missing)
+    single = [n for n in names[room:] if len(n.removeprefix("##")) == 1]
+    names = names[: room - len(single)] + single + missing
+    parts["model"]["vocab"] = {name: index for index, name in enumerate(names)}
+    parts["model"]["max_input_chars_per_word"] = 1000
+    return Tokenizer.from_str(json.dumps(parts))
 
 
 def chunks(

@@ -1,0 +1,157 @@
+"""`minimind tokenizer`: learn a vocabulary from text, and compare vocabularies."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minimind_wiki.data import Corpus, load_corpus
+from minimind_wiki.errors import MinimindError, WrongCall, unknown
+from minimind_wiki.tokenizer.compare import compare, table
+from minimind_wiki.tokenizer.layout import LAYOUTS
+from minimind_wiki.tokenizer.library import (
+    KINDS,
+    LibraryTokenizer,
+    chunks,
+    save_library,
+    train_library,
+)
+from minimind_wiki.tokenizer.samples import SAMPLES
+
+HELP = "Learn a vocabulary from text, or compare vocabularies."
+EXAMPLE = "minimind tokenizer train --data embedded --vocab-size 512 --out runs/tokenizer"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Two actions."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="train | compare")
+    train = actions.add_parser("train", help="learn a vocabulary and write tokenizer.json")
+    train.add_argument(
+        "--data", help="a name of 'minimind data list' or a file (.txt, .jsonl, .gz)"
+    )
+    train.add_argument("--vocab-size", type=int, default=6400, metavar="N",
+                       help="entries, with reserved tokens and bytes (default: 6400)")  # fmt: skip
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    train.add_argument("--layout", default="minimind",
+                       help="reserved tokens: minimind (36, with tools and <think>) or chatml (3); "
+                       "default: minimind")  # fmt: skip
+    train.add_argument("--kind", default="bpe",
+                       help=f"one of {', '.join(KINDS)} (default: bpe)")  # fmt: skip
+    train.add_argument("--plain", action="store_true",
+                       help="learn with this package's own Python instead of the library; "
+                       "same result")  # fmt: skip
+    match = actions.add_parser("compare", help="bytes per token, tokens per word, embedding share")
+    match.add_argument("folders", type=Path, nargs="+", metavar="DIR",
+                       help="a folder with a tokenizer.json, or such a file")  # fmt: skip
+    match.add_argument("--data", action="append", metavar="F",
+                       help="text to compare on, as in train; may be given several times. Take "
+                       "text that none was learned from (default: four samples)")  # fmt: skip
+    match.add_argument("--preset", default="26m",
+                       help="the model whose embedding share is shown (default: 26m)")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Dispatch."""
+    return _train(args) if args.action == "train" else _compare(args)
+
+
+def _train(args: argparse.Namespace) -> int:
+    if args.layout not in LAYOUTS:
+        raise unknown("layout", args.layout, LAYOUTS)
+    if args.kind not in KINDS:
+        raise unknown("kind of tokenizer", args.kind, KINDS)
+    if args.plain and args.kind != "bpe":
+        raise WrongCall(f"--plain learns bpe only, not {args.kind}. Leave --plain out.")
+    if (args.out / "tokenizer.json").exists():
+        raise MinimindError(
+            f"{args.out} has a tokenizer.json already, and models may have been trained with it. "
+            "Give another --out, or delete it."
+        )
+    reserved = LAYOUTS[args.layout]
+    corpus = load_corpus(args.data, _bar("fetching"))
+    print(corpus.describe())
+    started = time.perf_counter()
+    _learn(args, reserved, corpus)
+    seconds = time.perf_counter() - started
+    learned = LibraryTokenizer.load(args.out)
+    if learned.vocab_size < args.vocab_size:
+        print(f"The text gave {learned.vocab_size:,} of {args.vocab_size:,} entries; "
+              "more would need more text.")  # fmt: skip
+    text = corpus.documents[0][:100_000]
+    per_token = len(text.encode()) / max(1, len(learned.encode(text)))
+    print(f"Learned {learned.vocab_size:,} entries, {len(reserved)} of them reserved, in "
+          f"{seconds:.1f} s; {per_token:.2f} bytes per token at the start of its text.")  # fmt: skip
+    print(f"Tokenizer: {args.out}. Try: minimind tokenizer compare {args.out}")
+    return 0
+
+
+def _learn(args: argparse.Namespace, reserved: dict[str, bool], corpus: Corpus) -> None:
+    reading = _bar("reading")
+    if args.plain:
+        from minimind_wiki.tokenizer.bpe import first_entries
+        from minimind_wiki.tokenizer.fast_bpe import FastBPETokenizer, train_fast
+        from minimind_wiki.tokenizer.pretokenize import count_pieces
+
+        first_entries(tuple(reserved), args.vocab_size)  # too small is told before the work
+        pieces = count_pieces(chunks(corpus.documents, reading))
+        vocabulary, merges = train_fast(
+            pieces, args.vocab_size, tuple(reserved), _bar("merging", from_zero=False)
+        )
+        FastBPETokenizer(vocabulary, merges, reserved).save(args.out)
+    else:
+        texts = chunks(corpus.documents, reading)
+        learned = train_library(texts, args.vocab_size, reserved, args.kind)
+        save_library(learned, args.out, reserved, args.kind)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    tokenizers = {str(folder): LibraryTokenizer.load(folder) for folder in args.folders}
+    texts = dict(SAMPLES)
+    if args.data:
+        corpora = [load_corpus(spec, _bar("fetching")) for spec in args.data]
+        texts = {corpus.name: "\n".join(corpus.documents) for corpus in corpora}
+    hidden, body, tied = _shape(args.preset)
+    print(table(compare(tokenizers, texts, hidden, body, tied)))
+    print(f"embedding: share of the parameters in the model '{args.preset}' with this vocabulary.")
+    return 0
+
+
+def _shape(name: str) -> tuple[int, int, bool]:
+    """Hidden size, parameters that do not depend on the vocabulary, and whether tables are tied."""
+    import torch
+
+    from minimind_wiki.model import Transformer, preset
+
+    config = preset(name)
+    with torch.device("meta"):  # shapes without memory
+        model = Transformer(config)
+    tied = bool(config.tie_word_embeddings)
+    tables = config.vocab_size * config.hidden_size * (1 if tied else 2)
+    return config.hidden_size, sum(p.numel() for p in model.parameters()) - tables, tied
+
+
+def _bar(title: str, from_zero: bool = True) -> Callable[[int, int], None]:
+    """A function (done, total) that draws a bar on standard error, from its first call on."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    bar: dict[str, Any] = {}
+
+    def advance(done: int, total: int) -> None:
+        if not console.is_terminal:
+            return
+        if not bar:
+            bar["progress"] = Progress(console=console, transient=True)
+            start = 0 if from_zero else done
+            bar["task"] = bar["progress"].add_task(title, total=total - start)
+            bar["start"] = start
+            bar["progress"].start()
+        bar["progress"].update(bar["task"], completed=done - bar["start"])
+        if done >= total:
+            bar["progress"].stop()
+
+    return advance
