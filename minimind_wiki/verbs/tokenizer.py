@@ -83,7 +83,7 @@ def _train(args: argparse.Namespace) -> int:
     text = corpus.documents[0][:100_000]
     per_token = len(text.encode()) / max(1, len(learned.encode(text)))
     print(f"Learned {learned.vocab_size:,} entries, {len(reserved)} of them reserved, in "
-          f"{seconds:.1f} s; {per_token:.2f} bytes per token at the start of its text.")  # fmt: skip
+          f"{seconds:.1f} s; {per_token:.2f} bytes per token at its text's start.")  # fmt: skip
     print(f"Tokenizer: {args.out}. Try: minimind tokenizer compare {args.out}")
     return 0
 
