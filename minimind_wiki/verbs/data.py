@@ -1,34 +1,46 @@
-"""`minimind data`: which data sets are known, fetch one, check a file."""
+"""`minimind data`: which data sets are known, fetch one, check a file, write the little world."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from minimind_wiki.data import registry
 from minimind_wiki.data.corpus import decode, read_bytes
 from minimind_wiki.data.schemas import SCHEMAS, check_rows, split_lines
+from minimind_wiki.data.world.rows import KINDS, make_rows
+from minimind_wiki.data.world.words import SPLITS
 from minimind_wiki.errors import MinimindError, unknown
 
-HELP = "List the known data sets, fetch one, or check a file of your own."
+HELP = "List the known data sets, fetch one, check a file, or write the little world."
 EXAMPLE = "minimind data check rows.jsonl --schema sft"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Three actions."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list | fetch | check")
+    """Four actions."""
+    names = "list | fetch | check | world"
+    actions = parser.add_subparsers(dest="action", required=True, metavar=names)
     actions.add_parser("list", help="known data sets, their size, licence and place")
     fetch = actions.add_parser("fetch", help="download a data set into the cache")
     fetch.add_argument("name", help="a name from 'minimind data list'")
     check = actions.add_parser("check", help="report every bad row of a file")
     check.add_argument("file", type=Path, help=".jsonl or .txt, also .gz")
     check.add_argument("--schema", help=f"one of {', '.join(SCHEMAS)} (default: by the first row)")
+    world = actions.add_parser("world", help="write rows of the little world")
+    world.add_argument("--kind", default="pretrain", help=f"one of {', '.join(KINDS)}")
+    world.add_argument("--rows", type=int, default=1000, help="how many (default 1000)")
+    world.add_argument("--seed", type=int, default=0, help="the same seed gives the same rows")
+    world.add_argument("--split", default="train", help=f"one of {', '.join(SPLITS)}")
+    world.add_argument("--out", type=Path, required=True, help="the .jsonl file to write")
 
 
 def run(args: argparse.Namespace) -> int:
     """Dispatch; 1 when `check` found a bad row."""
     if args.action == "list":
         return _list()
+    if args.action == "world":
+        return _world(args)
     return _fetch(args.name) if args.action == "fetch" else _check(args.file, args.schema)
 
 
@@ -56,6 +68,26 @@ def _fetch(name: str) -> int:
         print(f"{name} is already at {path}.")
     else:
         print(f"{name} is now at {registry.fetch(item, fetch_progress(name))}.")
+    return 0
+
+
+def _world(args: argparse.Namespace) -> int:
+    rows = make_rows(args.kind, args.rows, args.seed, args.split)
+    part = args.out.with_name(args.out.name + ".part")
+    try:
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        first = next(lines)  # a wrong call must not leave a file
+        with part.open("w", encoding="utf-8", newline="\n") as out:
+            out.write(first)
+            out.writelines(lines)
+        part.replace(args.out)
+    except OSError as error:
+        reason = error.strerror or error
+        raise MinimindError(f"{args.out} cannot be written ({reason}). Choose another.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    size = args.out.stat().st_size
+    print(f"{args.out}: {args.rows:,} rows, {size:,} bytes, as {KINDS[args.kind][1]}.")
     return 0
 
 

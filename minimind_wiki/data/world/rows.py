@@ -1,0 +1,254 @@
+"""Rows of the little world in MiniMind's shapes, one function a kind.
+
+Row n depends on the seed and n alone. `check_row` does not trust the generator: it recalculates
+sums and runs the tools again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from minimind_wiki.data.world.chooser import Chooser
+from minimind_wiki.data.world.questions import Question, questions
+from minimind_wiki.data.world.story import Document, make_document
+from minimind_wiki.data.world.tasks import GOODS, Task, arithmetic, instruction, steps_are_right
+from minimind_wiki.data.world.tools import DAYS, SPECS, call
+from minimind_wiki.data.world.words import split_of, words_of
+from minimind_wiki.errors import WrongCall, unknown
+
+Row = dict[str, Any]
+RUBRIC = ("true", "complete", "brief", "polite")
+_PADS = (" I hope that this helps you with your reading.", " That is what I found in the text.",
+         " I have read the whole text twice to be sure.")  # fmt: skip
+_RUDE = ("You could have read that yourself.", "What a silly question.", "I am tired of you.")
+_WORDY = (
+    "Well, let me think about this for a while, because it is not easy to say, and one should "
+    "never hurry such things. ",
+    "Many things happen in this text, and I could tell you about all of them, one after the other, "
+    "from the beginning to the end. ",
+)
+
+
+def _say(role: str, content: str, **more: str) -> dict[str, str]:
+    return {"role": role, "content": content, **more}
+
+
+def _ask(document: Document, question: Question) -> str:
+    return f"{document.text}\n\n{question.text}"
+
+
+def _question(c: Chooser, seed: str, split: str) -> tuple[Document, list[Question]]:
+    """A document and its questions, in an order that gives each kind the same chance."""
+    document = make_document(seed, split)
+    kinds: dict[str, list[Question]] = {}
+    for question in questions(document):
+        kinds.setdefault(question.kind, []).append(question)
+    asked = []
+    while kinds:
+        asked.append(c.pick(kinds.pop(c.pick(list(kinds)))))
+    return document, asked
+
+
+def pretrain(c: Chooser, seed: str, split: str) -> Row:
+    """A document as plain text."""
+    return {"text": make_document(seed, split).text}
+
+
+def ask(c: Chooser, seed: str, split: str) -> Row:
+    """One question about a document."""
+    document, asked = _question(c, seed, split)
+    return {
+        "conversations": [
+            _say("user", _ask(document, asked[0])),
+            _say("assistant", asked[0].answer),
+        ]
+    }
+
+
+def dialogue(c: Chooser, seed: str, split: str) -> Row:
+    """Three questions about one document, one after the other."""
+    document, asked = _question(c, seed, split)
+    turns = [_say("user", _ask(document, asked[0])), _say("assistant", asked[0].answer)]
+    for question in asked[1:3]:
+        turns += [_say("user", question.text), _say("assistant", question.answer)]
+    return {"conversations": turns}
+
+
+def _task(task: Task) -> Row:
+    return {"conversations": [_say("user", task.prompt), _say("assistant", task.solution)]}
+
+
+def sums(c: Chooser, seed: str, split: str) -> Row:
+    """A word problem with worked steps."""
+    return _task(arithmetic(c, split))
+
+
+def follow(c: Chooser, seed: str, split: str) -> Row:
+    """An instruction whose result a program can check."""
+    return _task(instruction(c, split))
+
+
+def sft(c: Chooser, seed: str, split: str) -> Row:
+    """A mix: questions, dialogues, word problems, instructions."""
+    return c.pick((ask, dialogue, sums, follow))(c, seed, split)
+
+
+def rubric(answer: str, question: Question) -> dict[str, bool]:
+    """Which points of the rubric an answer meets.
+
+    True: it says nothing else than the gold answer does. Complete: it says it in a sentence. Brief:
+    at most 12 words more than the gold answer. Polite: no rude remark.
+    """
+    said = answer
+    for phrase in (*_PADS, *_WORDY, *_RUDE):
+        said = said.replace(phrase, "")
+    said = said.strip()
+    return {
+        "true": said in (question.answer, question.short, f"{question.short}."),
+        "complete": said.endswith(".") and len(said.split()) >= len(question.answer.split()),
+        "brief": len(answer.split()) <= len(question.answer.split()) + 12,
+        "polite": not any(remark in answer for remark in _RUDE),
+    }
+
+
+def _false(c: Chooser, document: Document, question: Question, asked: list[Question]) -> str:
+    """A false answer that looks like the gold one: another place, person or job of the text."""
+    state = document.state()
+    if question.short == "does not say":
+        return f"The answer is {next(q.short for q in asked if q.short != question.short)}."
+    places = {*state.at.values(), *state.lies.values(), *words_of(document.split).places[:2]}
+    people, jobs = [*state.at, "Nobody"], [*state.job.values(), "baker", "miller"]
+    for group in (sorted(places), people, jobs):
+        if question.short in group:
+            return question.answer.replace(
+                question.short, c.pick([x for x in group if x != question.short])
+            )
+    wrong = c.pick([p for p in sorted(places) if p != question.short])
+    return question.answer.replace(question.short, wrong)
+
+
+def preference(
+    c: Chooser, seed: str, split: str, noise: float = 0.0, length_bias: float = 0.0
+) -> Row:
+    """A good answer and one that fails one point of the rubric.
+
+    With probability `noise` the two are swapped (`flipped` says so); with probability
+    `length_bias` the good answer is padded, so that length predicts the label.
+    """
+    document, asked = _question(c, seed, split)
+    question = asked[0]
+    fails = c.pick(RUBRIC)
+    good = question.answer
+    if question.short == "does not say" and fails == "complete":
+        fails = "polite"
+    bad = {
+        "true": _false(c, document, question, asked),
+        "complete": question.short,
+        "brief": c.pick(_WORDY) + good,
+        "polite": f"{good} {c.pick(_RUDE)}",
+    }[fails]
+    if c._random() < length_bias:
+        good += c.pick(_PADS)
+    flipped = c._random() < noise
+    first = _say("user", _ask(document, question))
+    if flipped:
+        good, bad = bad, good
+    chosen, rejected = [first, _say("assistant", good)], [first, _say("assistant", bad)]
+    return {"chosen": chosen, "rejected": rejected, "fails": fails, "flipped": flipped}
+
+
+def rl(c: Chooser, seed: str, split: str) -> Row:
+    """A prompt with the answer that a verifier looks for: a question, a sum or an instruction."""
+    kind = c.pick(("ask", "sum", "follow"))
+    if kind == "ask":
+        document, asked = _question(c, seed, split)
+        return {"conversations": [_say("user", _ask(document, asked[0]))], "gt": [asked[0].short]}
+    task = arithmetic(c, split) if kind == "sum" else instruction(c, split)
+    return {"conversations": [_say("user", task.prompt)], "gt": [task.short]}
+
+
+def tools(c: Chooser, seed: str, split: str) -> Row:
+    """A dialogue in which a tool must be called; `stock` is what the inventory looks up."""
+    while True:
+        row = _tools(c, split)
+        if split_of(row["conversations"][1]["content"]) == split:
+            return row
+
+
+def _tools(c: Chooser, split: str) -> Row:
+    shop = c.pick(words_of(split).places)
+    stock = {shop: {item: c.pick(range(1, 60)) for item in GOODS}}
+    name = c.pick(tuple(SPECS))
+    if name == "calculator":
+        a, b, d = (c.pick(range(2, 99)) for _ in range(3))
+        arguments: dict[str, Any] = {"expression": f"{a} * {b} + {d}"}
+        prompt = f"What is {a} times {b} plus {d}?"
+    elif name == "inventory":
+        item = c.pick(GOODS)
+        arguments = {"shop": shop, "item": item}
+        prompt = f"How many {item} are there at {shop}?"
+    else:
+        day, days = c.pick(DAYS), c.pick(range(8, 60))
+        arguments = {"day": day, "days": days}
+        prompt = f"Today is {day}. Which day is it in {days} days?"
+    answer = call(name, arguments, stock)
+    value = str(next(iter(json.loads(answer).values())))
+    what = arguments.get("item")
+    final = {"calculator": f"The result is {value}.", "calendar": f"It is a {value}.",
+             "inventory": f"There are {value} {what} at {shop}."}[name]  # fmt: skip
+    if name == "inventory" and value == "1":
+        final = f"There is only one of the {arguments['item']} left at {shop}, so the count is 1."
+    calls = json.dumps([{"name": name, "arguments": arguments}])
+    return {
+        "conversations": [
+            _say("system", "You may call tools.", tools=json.dumps(list(SPECS.values()))),
+            _say("user", prompt), _say("assistant", "", tool_calls=calls), _say("tool", answer),
+            _say("assistant", final),
+        ],
+        "gt": [value],
+        "stock": stock,
+    }  # fmt: skip
+
+
+KINDS: dict[str, tuple[Callable[..., Row], str]] = {
+    "pretrain": (pretrain, "pretrain"), "sft": (sft, "sft"), "questions": (ask, "sft"),
+    "dialogue": (dialogue, "sft"), "arithmetic": (sums, "sft"), "instructions": (follow, "sft"),
+    "preference": (preference, "preference"), "rl": (rl, "agent"), "tools": (tools, "agent"),
+}  # fmt: skip
+
+
+def make_rows(
+    kind: str, rows: int, seed: int = 0, split: str = "train", **options: float
+) -> Iterator[Row]:
+    """`rows` rows of a kind, one at a time; the same for the same seed. WrongCall for bad names.
+
+    >>> next(make_rows("instructions", 1, seed=2))["conversations"][0]["role"]
+    'user'
+    """
+    if kind not in KINDS:
+        raise unknown("kind of row", kind, KINDS)
+    words_of(split)
+    if rows < 1:
+        raise WrongCall(f"{rows} rows were asked for; give at least 1.")
+    make = KINDS[kind][0]
+    for number in range(rows):
+        key = f"{seed}.{number}"
+        yield make(Chooser(f"{kind}/{split}/{key}"), key, split, **options)
+
+
+def check_row(kind: str, row: Row) -> bool:
+    """Whether the gold of a row is right, for the kinds that carry what is needed to tell."""
+    if kind == "tools":
+        messages = row["conversations"]
+        (made,) = json.loads(messages[2]["tool_calls"])
+        answer = call(made["name"], made["arguments"], row["stock"])
+        told = str(next(iter(json.loads(answer).values())))
+        return answer == messages[3]["content"] and [told] == row["gt"] and told in (
+            messages[4]["content"]
+        )  # fmt: skip
+    if kind == "arithmetic":
+        solution = row["conversations"][-1]["content"]
+        return steps_are_right(solution, solution.rsplit("The answer is ", 1)[-1][:-1])
+    return True

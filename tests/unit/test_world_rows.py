@@ -1,0 +1,130 @@
+"""Rows of the little world: valid in MiniMind's shapes, and right by programs that do not trust."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from minimind_wiki.cli import main
+from minimind_wiki.data.schemas import check_rows
+from minimind_wiki.data.world import make_document
+from minimind_wiki.data.world.questions import questions
+from minimind_wiki.data.world.rows import KINDS, RUBRIC, check_row, make_rows, rubric
+from minimind_wiki.data.world.tasks import steps_are_right
+from minimind_wiki.data.world.tools import calculate, call
+from minimind_wiki.errors import WrongCall
+
+DOCUMENTS = [make_document(seed) for seed in range(150)]
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_rows_are_valid_and_repeatable(kind: str) -> None:
+    rows = list(make_rows(kind, 100, seed=3))
+    assert rows == list(make_rows(kind, 100, seed=3))
+    assert rows[:5] != list(make_rows(kind, 5, seed=4))
+    schema, count, faults = check_rows([json.dumps(row) for row in rows], KINDS[kind][1])
+    assert (schema, count, faults) == (KINDS[kind][1], 100, [])
+    assert all(check_row(kind, row) for row in rows)
+    assert not set(map(json.dumps, rows)) & set(map(json.dumps, make_rows(kind, 30, 3, "test")))
+
+
+def test_gold_answers_agree_with_the_events() -> None:
+    """A second way to each answer: the last event that names the person or the thing."""
+    seen: dict[str, int] = {}
+    for document in DOCUMENTS:
+        for q in questions(document):
+            seen[q.kind] = seen.get(q.kind, 0) + 1
+            if q.kind != "unanswerable":
+                assert q.short in document.text or q.short == "Nobody", (q, document.text)
+                assert q.short in q.answer and 0 <= q.distance <= len(document.sentences)
+            if q.kind == "person":
+                who = q.text.split()[2]
+                moves = [e for e in document.events if e[0] in ("go", "person") and e[1] == who]
+                assert moves[-1][2] == q.short
+            if q.kind == "holder":
+                thing = q.text.split()[3]
+                act = [e for e in document.events if thing in e[1:] and
+                       e[0] in ("take", "give", "drop", "holds", "lies")][-1]  # fmt: skip
+                holder = {"take": act[1], "holds": act[1], "give": act[-1]}.get(act[0], "Nobody")
+                assert holder == q.short
+    assert set(seen) == {"person", "before", "thing", "holder", "belief", "relation", "kin_place",
+                         "kin_job", "job", "unanswerable"}  # fmt: skip
+    assert min(seen.values()) >= 5
+
+
+def test_unanswerable_questions_ask_for_what_is_not_there() -> None:
+    for document in DOCUMENTS:
+        for q in questions(document):
+            if q.kind == "unanswerable" and "How old" not in q.text:
+                word = re.search(r"the (\w+) at the|is ([A-Z]\w+)", q.text)
+                assert word and (word[1] or word[2]) not in document.text
+
+
+def test_a_preference_fails_one_point_of_the_rubric() -> None:
+    failed = set()
+    for n, row in enumerate(make_rows("preference", 150, seed=5)):
+        text, asked = row["chosen"][0]["content"].rsplit("\n\n", 1)
+        document = make_document(f"5.{n}")
+        assert document.text == text
+        question = next(q for q in questions(document) if q.text == asked)
+        good = rubric(row["chosen"][1]["content"], question)
+        bad = rubric(row["rejected"][1]["content"], question)
+        assert all(good.values()) and not bad[row["fails"]], row
+        failed.add(row["fails"])
+    assert failed == set(RUBRIC)
+
+
+def test_noise_and_length_bias_can_be_turned_on() -> None:
+    rows = list(make_rows("preference", 400, noise=0.25, length_bias=1.0))
+    assert 60 < sum(row["flipped"] for row in rows) < 140
+    assert all("flipped" in row for row in rows)
+    longer = sum(
+        len(r["chosen"][1]["content"]) > len(r["rejected"][1]["content"]) for r in rows
+        if r["fails"] in ("true", "complete", "polite") and not r["flipped"]
+    )  # fmt: skip
+    plain = sum(
+        len(r["chosen"][1]["content"]) > len(r["rejected"][1]["content"])
+        for r in make_rows("preference", 400) if r["fails"] in ("true", "complete", "polite")
+    )  # fmt: skip
+    assert longer > plain * 0.75 * 1.2
+
+
+def test_wrong_steps_are_found() -> None:
+    assert steps_are_right("It is 2 * 3 = 6. The answer is 6.", "6")
+    assert not steps_are_right("It is 2 * 3 = 7. The answer is 7.", "7")
+    assert not steps_are_right("It is 2 * 3 = 6. The answer is 6.", "5")
+
+
+@pytest.mark.parametrize("bad", ["__import__('os')", "2 ** 9", "a + 1", "1 +", "1 / 0", "True + 1",
+                                 "(lambda: 1)()", "1" * 300])  # fmt: skip
+def test_the_calculator_runs_nothing_but_sums(bad: str) -> None:
+    assert calculate("-(2 + 3) * 4") == -20
+    with pytest.raises(ValueError, match=r"known|cannot|longer"):
+        calculate(bad)
+
+
+def test_an_unknown_tool_is_an_error() -> None:
+    with pytest.raises(ValueError, match="none of"):
+        call("weather", {}, {})
+    with pytest.raises(ValueError, match="does not know"):
+        call("inventory", {"shop": "x", "item": "y"}, {})
+    assert call("inventory", {"shop": "x", "item": "y"}, {"x": {}}) == '{"count": 0}'
+
+
+def test_the_verb_writes_a_file_that_checks(tmp_path, capsys) -> None:
+    out = tmp_path / "rows.jsonl"
+    words = ["data", "world", "--kind", "sft", "--rows", "40", "--seed", "7", "--out", str(out)]
+    assert main(words) == 0 and "40 rows" in capsys.readouterr().out
+    first = out.read_bytes()
+    assert main(words) == 0 and out.read_bytes() == first
+    assert main(["data", "check", str(out)]) == 0
+    capsys.readouterr()
+    assert main([*words[:3], "sfd", *words[4:]]) == 2
+    assert "did you mean 'sft'" in capsys.readouterr().err
+    assert main([*words[:5], "0", *words[6:]]) == 2
+    assert main([*words[:-1], str(tmp_path / "no" / "rows.jsonl")]) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["rows.jsonl"]
+    with pytest.raises(WrongCall, match="unknown split"):
+        next(make_rows("sft", 1, split="tests"))
