@@ -26,6 +26,7 @@ from minimind_wiki.tokenizer.pretokenize import count_pieces, pattern
 
 RESERVED = tuple(CHATML)
 SMALL = 256 + len(CHATML) + 256  # entries for the readable form: 256 merges
+PATIENCE = 8  # seconds after which the readable form is not asked for more
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -54,6 +55,9 @@ def learning(text: str, sizes: list[int]) -> None:
         assert plain[1] == fast[1] == merges_of(hub)
         print(f"{size / 1e6:6.2f}M   {len(count_pieces([part])):8,}  {plain_s:9.2f}  {fast_s:7.2f}"
               f"  {hub_s:7.2f}   readable/fast {plain_s / fast_s:.0f}")  # fmt: skip
+        if plain_s > PATIENCE:
+            print(f"{'':8}  (no larger text for the readable form: over {PATIENCE} s)")
+            break
     print(f"\n{'text':>8}  {'pieces':>8}  {'cut':>7}  {'merge':>7}  {'fast':>7}  {'HF':>7}   "
           "6,400 entries")  # fmt: skip
     for size in sizes:
