@@ -160,6 +160,7 @@ def test_good_prose_passes_and_rules_can_be_loosened() -> None:
         ("방앗간 주인이 시장에 갔다.", "ko"),
         ("zorpel mikta vun galo trez hupa", "und"),
         ("12 + 5", "und"),
+        ("Grace weighs 125 pounds. Alex weighs 2 pounds less than 4 times what she does.", "en"),
     ],
 )
 def test_languages_by_script_and_common_words(text: str, code: str) -> None:

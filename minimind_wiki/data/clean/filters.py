@@ -121,7 +121,8 @@ _SCRIPTS = (
     ("el", "Ͱ", "Ͽ"), ("ar", "؀", "ۿ"), ("he", "֐", "׿"), ("hi", "ऀ", "ॿ"), ("th", "฀", "๿"),
 )  # fmt: skip
 _COMMON = {
-    "en": "the and of to a in is that it was for he on with as his they at be this had but she i",
+    "en": "the and of to a in is that it was for he on with as his they at be this had but she i "
+    "you we my are have has how many much if than more each what when there will can do were her",
     "de": "der die und das in den von zu ist mit sich des auf für nicht ein eine dem es auch als",
     "fr": "de la le et les des en un une du est que dans pour qui sur il pas au plus par avec elle",
     "es": "de la que el en y a los se del las un por con una su para es al lo como más pero sus",
@@ -137,7 +138,8 @@ def language(text: str) -> tuple[str, float]:
     """The likeliest language's code and its score; `und` when nothing speaks for any.
 
     A script that only one of our languages uses decides; for Latin letters the score is the share
-    of words that are common words of the language, and 0.1 is the least that counts.
+    of words (numbers aside) that are common words of the language, and 0.1 is the least that
+    counts.
 
     >>> [language(text)[0] for text in ("The cat sat on the mat.", "床前明月光", "Zik bol tra.")]
     ['en', 'zh', 'und']
@@ -149,7 +151,7 @@ def language(text: str) -> tuple[str, float]:
         share = sum(low <= char <= high for char in letters) / len(letters)
         if share > (0.1 if code == "ja" else 0.5):
             return code, share
-    tokens = split_words(text)
+    tokens = [word for word in split_words(text) if any(map(str.isalpha, word))]
     scores = {c: sum(t in known for t in tokens) / len(tokens) for c, known in _PROFILE.items()}
     best = max(scores, key=lambda code: scores[code])
     return (best, scores[best]) if scores[best] >= 0.1 else ("und", scores[best])
