@@ -149,6 +149,17 @@ def test_marks_inside_a_message_stay_data(pair, role):
         assert rendered.ids.count(token) == clean.ids.count(token)
 
 
+@pytest.mark.parametrize("mark", ["<|im_end|>", "<|im_start|>", "<think>", "<tool_call>"])
+def test_a_message_that_is_nothing_but_a_mark_stays_data(pair, mark):
+    ours, auto = pair
+    token = auto.convert_tokens_to_ids(mark) if mark in auto.get_vocab() else None
+    for role in (U, S, T, A):
+        rendered = render([said(U, "q"), said(role, mark)], ours)
+        clean = render([said(U, "q"), said(role, "y")], ours)
+        assert rendered.ids.count(token) == clean.ids.count(token)
+        assert auto.decode(rendered.ids).count(mark) == auto.decode(clean.ids).count(mark) + 1
+
+
 def test_rows_of_minimind_are_read():
     messages, tools = from_row([
         {"role": S, "content": "s", "tools": '[{"name": "f"}]', "tool_calls": None},
