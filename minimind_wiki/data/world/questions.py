@@ -31,6 +31,7 @@ def questions(document: Document) -> list[Question]:
     state = document.state()
     last = _last_mentions(document)
     end = len(document.sentences)
+    places = {event[2] for event in document.events if event[0] in ("person", "go", "lies")}
     found: list[Question] = []
 
     def add(kind: str, text: str, answer: str, short: str, hops: int, *about: str) -> None:
@@ -54,7 +55,7 @@ def questions(document: Document) -> list[Question]:
         add("holder", f"Who has the {thing} at the end?", answer, holder or "Nobody", 1, thing)
         for person in state.at:
             belief = state.belief[person].get(thing)
-            if belief in set(state.at.values()) | set(state.lies.values()) and belief != place:
+            if belief in places and belief != place:
                 text = f"Where does {person} think the {thing} is?"
                 answer = f"{person} thinks that the {thing} is at {belief}."
                 add("belief", text, answer, str(belief), 2, person)

@@ -103,6 +103,8 @@ def _go(state: State, person: str, place: str) -> bool:
     for thing in [*state.holder, *state.lies]:
         if state.place_of(thing) == place:
             state._seen(thing)
+        elif state.belief[person].get(thing) == place:
+            del state.belief[person][thing]  # one sees that it is not there
     return True
 
 
