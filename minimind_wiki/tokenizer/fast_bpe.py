@@ -5,7 +5,7 @@ best pair. Both ideas are those of Hugging Face's trainer (huggingface/tokenizer
 whose corner cases are kept: an entry of the heap may be out of date and is then put back with the
 count of now; the count of a pair that has been merged stays as it was. The latter could only
 matter, and the readable form choose otherwise, if a merge wrote an existing token in a second way
-and so brought a merged pair back; in 2,700 random corpora of two to four letters none did.
+and so brought a merged pair back; in 2,700 random corpora of one to four characters none did.
 
 Encoding merges the lowest rank first with a heap and linked neighbours, n log n for a piece of n
 bytes where the readable form takes n², and remembers the pieces that it has seen.
