@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 
+import datasketch
 import numpy as np
 import pytest
+from datasketch.lsh import _optimal_param
 
 from minimind_wiki.data.clean import minhash as mh
 from minimind_wiki.data.embedded import embedded_text
 
-datasketch = pytest.importorskip("datasketch")
-from datasketch.lsh import _optimal_param  # noqa: E402
 
 K = 128
 
