@@ -38,7 +38,7 @@ def test_the_splits_share_no_person_no_place_and_no_plot() -> None:
                 place in document.text for place in set(PLACES) - set(WORDS["test"].places)
             )
     with pytest.raises(WrongCall, match="did you mean 'train'"):
-        words_of("trian")
+        words_of("trian")  # codespell:ignore
 
 
 @pytest.mark.parametrize("seed", range(6))

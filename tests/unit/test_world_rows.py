@@ -128,3 +128,29 @@ def test_the_verb_writes_a_file_that_checks(tmp_path, capsys) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["rows.jsonl"]
     with pytest.raises(WrongCall, match="unknown split"):
         next(make_rows("sft", 1, split="tests"))
+
+
+def _solve(prompt: str) -> str:
+    """A second way to the answer of an instruction, from the prompt's words alone."""
+    words = re.sub(r".*: ", "", prompt).split(", ")
+    if "alphabetical" in prompt:
+        return ", ".join(sorted(words))
+    if "capital" in prompt:
+        return ", ".join(word.upper() for word in words)
+    if "backwards" in prompt:
+        return ", ".join(reversed(words))
+    if "last word" in prompt:
+        return words[-1]
+    if "letters" in prompt:
+        return str(len(re.findall(r"word (\w+)\?", prompt)[0]))
+    if "times" in prompt:
+        word, times = re.findall(r"word (\w+) (\d) times", prompt)[0]
+        return " ".join([word] * int(times))
+    day, days = re.findall(r"Today is (\w+)\..* in (\d+) day", prompt)[0]
+    return json.loads(call("calendar", {"day": day, "days": days}, {}))["day"]
+
+
+def test_every_instruction_has_the_answer_that_its_words_ask_for() -> None:
+    for row in make_rows("instructions", 300, seed=9):
+        asked, answered = row["conversations"]
+        assert answered["content"] == _solve(asked["content"])

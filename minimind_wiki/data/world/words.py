@@ -30,8 +30,8 @@ def _split(text: str) -> list[str]:
     return text.split()
 
 
-_FIRST = _split("Mi Lo Ta Be Ru Ka No Sa Vi Ha Jo Pe Fa Te Li Da Ro Ma Lu Ni")
-_MIDDLE = _split("l r n m d v s nn ll rr lm nd")
+_FIRST = _split("Mi Lo Ta Be Ru Ka No Sa Vi Ha Jo Pe Fa Te Li Da Ro Ma Lu Ni")  # codespell:ignore
+_MIDDLE = _split("l r n m d v s nn ll rr lm nd")  # codespell:ignore
 _HER = _split("a ie ena ina ela etta ora")
 _HIS = _split("o en as ik us on ert")
 HER_NAMES = tuple(a + b + c for a in _FIRST for b in _MIDDLE for c in _HER)
