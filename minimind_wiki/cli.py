@@ -20,7 +20,7 @@ from minimind_wiki import __version__
 from minimind_wiki.errors import MinimindError, unknown
 
 VERBS = {
-    "data": "list, fetch and check data sets",
+    "data": "list, fetch, check and clean data sets; write the little world",
     "pretrain": "train a decoder from scratch on text",
     "generate": "continue a prompt with a trained model",
     "tokenizer": "learn a vocabulary, compare vocabularies",

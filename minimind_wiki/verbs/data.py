@@ -1,4 +1,4 @@
-"""`minimind data`: which data sets are known, fetch one, check a file, write the little world."""
+"""`minimind data`: list, fetch and check data sets, clean rows, write the little world."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from minimind_wiki.data.schemas import SCHEMAS, check_rows, split_lines
 from minimind_wiki.data.world.rows import KINDS, make_rows
 from minimind_wiki.data.world.words import SPLITS
 from minimind_wiki.errors import MinimindError, unknown
+from minimind_wiki.verbs import _data_clean
 
-HELP = "List the known data sets, fetch one, check a file, or write the little world."
+HELP = "List the known data sets, fetch one, check or clean a file, write the little world."
 EXAMPLE = "minimind data check rows.jsonl --schema sft"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Four actions."""
-    names = "list | fetch | check | world"
+    """Five actions."""
+    names = "list | fetch | check | clean | world"
     actions = parser.add_subparsers(dest="action", required=True, metavar=names)
     actions.add_parser("list", help="known data sets, their size, licence and place")
     fetch = actions.add_parser("fetch", help="download a data set into the cache")
@@ -27,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="report every bad row of a file")
     check.add_argument("file", type=Path, help=".jsonl or .txt, also .gz")
     check.add_argument("--schema", help=f"one of {', '.join(SCHEMAS)} (default: by the first row)")
+    _data_clean.configure(actions.add_parser("clean", help=_data_clean.HELP))
     world = actions.add_parser("world", help="write rows of the little world")
     world.add_argument("--kind", default="pretrain", help=f"one of {', '.join(KINDS)}")
     world.add_argument("--rows", type=int, default=1000, help="how many (default 1000)")
@@ -41,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
         return _list()
     if args.action == "world":
         return _world(args)
+    if args.action == "clean":
+        return _data_clean.run(args)
     return _fetch(args.name) if args.action == "fetch" else _check(args.file, args.schema)
 
 

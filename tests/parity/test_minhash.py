@@ -12,7 +12,6 @@ from datasketch.lsh import _optimal_param
 from minimind_wiki.data.clean import minhash as mh
 from minimind_wiki.data.embedded import embedded_text
 
-
 K = 128
 
 
