@@ -24,6 +24,7 @@ VERBS = {
     "pretrain": "train a decoder from scratch on text",
     "generate": "continue a prompt with a trained model",
     "tokenizer": "learn a vocabulary, compare vocabularies",
+    "evaluate": "score a trained model",
     "experiment": "list, run, render and check the experiments of the book",
     "exercise": "check your solution of an exercise",
     "new": "write the skeleton of a new module",

@@ -1,0 +1,50 @@
+"""`minimind evaluate`: score a trained model."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from minimind_wiki.errors import MinimindError, WrongCall, unknown
+
+HELP = "Score a trained model on tasks whose answers a program can check."
+EXAMPLE = "minimind evaluate runs/village --tasks world --limit 50"
+TASKS = ("world",)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The model, the tasks and how many items."""
+    parser.add_argument("model", type=Path, help="a model folder, or the folder of a run")
+    parser.add_argument("--tasks", default="world", help=f"of {', '.join(TASKS)}; by commas")
+    parser.add_argument("--limit", type=int, default=50, metavar="N",
+                        help="items of each section (default: 50)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="which items (default: 0)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a line for each section: accuracy, 95 % interval, chance."""
+    for task in args.tasks.split(","):
+        if task not in TASKS:
+            raise unknown("task", task, TASKS)
+    if args.limit < 1:
+        raise WrongCall(f"--limit must be at least 1, got {args.limit}.")
+    from rich.progress import track
+
+    from minimind_wiki.evaluate.likelihood import log_likelihood
+    from minimind_wiki.evaluate.world_exam import SECTIONS, by_likelihood, exam
+    from minimind_wiki.infer import load_model_folder
+    from minimind_wiki.train.device import choose
+    from minimind_wiki.verbs.generate import find_model
+
+    place = choose(args.device)
+    model, tokenizer = load_model_folder(find_model(args.model), place.device)
+    if tokenizer is None:
+        raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a question.")
+    judge = partial(by_likelihood, log_likelihood(model, tokenizer))
+    print(f"World exam of {args.model}: the likeliest of the options counts as its answer.")
+    sections = track(SECTIONS, description="exam", transient=True)
+    for name in sections:
+        print(exam(judge, args.limit, seed=args.seed, sections=(name,))[0], flush=True)
+    return 0
