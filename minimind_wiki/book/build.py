@@ -6,6 +6,7 @@ write) and never quiet: with -q a strict build passes with broken links.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ LANGUAGE = "en"
 SHOWN = re.compile(r"^(?:WARNING|ERROR|CRITICAL|Error|Aborted)|^\s+- ")
 FENCE_ERROR = re.compile(r"^pymdownx\.superfences\.SuperFencesException: (.*)$")
 OWN_ERROR = re.compile(r"^minimind_wiki\.errors\.\w+: (.*)$")
+SOURCES = re.compile(r"<pre\b.*?</pre>", re.DOTALL)
 MACRO_ERROR = re.compile(r"^_(?!File_)\w+_: (.*)$")
 
 REDIRECT = """<!doctype html>
@@ -188,6 +190,21 @@ def finish(site: Path, say: Say = print) -> None:
         if mended != text:
             page.write_text(mended, encoding="utf-8")
     policy.apply(site)
+    for index in site.glob("*/search/search_index.json"):
+        index.write_text(slim_search(index.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def slim_search(index: str) -> str:
+    """The search index without the sources of the reference pages.
+
+    Every page loads the index, and sources are half of it; names, signatures' words and docstrings
+    stay, so that a function is still found by what it is called and what it does.
+    """
+    data = json.loads(index)
+    for entry in data["docs"]:
+        if entry["location"].startswith("reference/"):
+            entry["text"] = SOURCES.sub("", entry["text"])
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 def theme_repairs(text: str) -> str:

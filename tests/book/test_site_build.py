@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 from conftest import HEAD, python
+
+from minimind_wiki.book.build import slim_search
 
 PAGE = "docs/en/index.md"
 GOOD = """# Home
@@ -111,3 +114,18 @@ def test_new_module_command(book: Path) -> None:
     assert done.returncode == 0 and (book / "snippets/beta/write_it/solution.py").is_file()
     text = (book / "docs/en/modules/beta/index.md").read_text(encoding="utf-8")
     assert "Beta counts." in text and "__" not in text.replace("__init__", "")
+
+
+def test_search_finds_names_and_words_but_carries_no_sources() -> None:
+    docs = [
+        {
+            "location": "reference/model/#norm",
+            "title": "norm",
+            "text": "<p>Divides.</p><pre>def f():</pre>",
+        },
+        {"location": "modules/x/", "title": "x", "text": "<pre>make test</pre>"},
+    ]
+    slim = json.loads(slim_search(json.dumps({"config": {"lang": ["en"]}, "docs": docs})))
+    assert slim["config"] == {"lang": ["en"]}
+    assert [d["text"] for d in slim["docs"]] == ["<p>Divides.</p>", "<pre>make test</pre>"]
+    assert slim["docs"][0]["title"] == "norm"
