@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SITE, Visit
+from playwright.sync_api import expect
 
 AXE = (SITE.parent / "web/node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
 PAGES = sorted(
@@ -103,3 +104,11 @@ def test_a_page_is_light_before_any_click(visit: Visit) -> None:
     assert len(code) > 3
     assert total <= 350_000, f"{total} bytes in {sorted(code)}"
     assert not [p for p in paths if "pyodide" in p or p.endswith(".whl")], "Python before a click"
+
+
+def test_search_finds_pages_and_functions(visit: Visit) -> None:
+    page = visit.open("/en/")
+    for wish, found in (("initialisation", "Why normalize"), ("fused_rms_norm", "fused_rms_norm")):
+        page.locator(".md-search__input").fill(wish)
+        expect(page.locator(".md-search-result__list")).to_contain_text(found, timeout=15_000)
+    visit.assert_clean()
