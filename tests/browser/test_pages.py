@@ -107,8 +107,8 @@ def test_a_page_is_light_before_any_click(visit: Visit) -> None:
 
 
 def test_search_finds_pages_and_functions(visit: Visit) -> None:
-    page = visit.open("/en/")
     for wish, found in (("initialisation", "Why normalize"), ("fused_rms_norm", "fused_rms_norm")):
-        page.locator(".md-search__input").fill(wish)
+        page = visit.open("/en/")
+        page.locator(".md-search__input").press_sequentially(wish)
         expect(page.locator(".md-search-result__list")).to_contain_text(found, timeout=15_000)
     visit.assert_clean()
