@@ -1,5 +1,7 @@
 """How text becomes numbers and back."""
 
-from minimind_wiki.tokenizer.bytes import ByteTokenizer, load_tokenizer
+from minimind_wiki.tokenizer.bytes import ByteTokenizer
+from minimind_wiki.tokenizer.load import load_tokenizer
+from minimind_wiki.tokenizer.protocol import Tokenizer
 
-__all__ = ["ByteTokenizer", "load_tokenizer"]
+__all__ = ["ByteTokenizer", "Tokenizer", "load_tokenizer"]

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from minimind_wiki.tokenizer.bytes import _byte_characters
 from minimind_wiki.tokenizer.folder import read_bpe, write_folder
 from minimind_wiki.tokenizer.layout import CHATML
 from minimind_wiki.tokenizer.pretokenize import split
+from minimind_wiki.tokenizer.protocol import fingerprint_of
 
 Pair = tuple[int, int]
 Progress = Callable[[int, int], None]  # entries so far, entries wanted
@@ -125,6 +127,7 @@ def train(
 class BPETokenizer:
     """Text to ids and back with learned merges. The calls are those of `ByteTokenizer`."""
 
+    name = "bpe"
     pad_id, bos_id, eos_id = 0, 1, 2  # the first three reserved tokens, MiniMind's own roles
 
     def __init__(
@@ -163,6 +166,10 @@ class BPETokenizer:
             at = match.end()
         return ids + self.encode(text[at:])
 
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` for each text."""
+        return [self.encode(text) for text in texts]
+
     def _piece(self, piece: str) -> Sequence[int]:
         """Merge the neighbours of the lowest rank, the leftmost first, until none can be merged."""
         ids = [self.vocabulary[c] for c in spell(piece)]
@@ -198,6 +205,11 @@ class BPETokenizer:
             if name in self.reserved and (specials or not self.reserved[name]):
                 text, raw = text + raw.decode("utf-8", errors="replace") + name, b""
         return text + raw.decode("utf-8", errors="replace")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `fingerprint_of`."""
+        return fingerprint_of(self)
 
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as `AutoTokenizer` reads them."""

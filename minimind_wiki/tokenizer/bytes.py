@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
-from minimind_wiki.errors import MinimindError
+from minimind_wiki.tokenizer.protocol import fingerprint_of
 
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")  # pad, bos, eos: MiniMind's own roles
 _SPECIAL = re.compile("|".join(re.escape(token) for token in SPECIALS))
@@ -21,6 +23,7 @@ _SPECIAL = re.compile("|".join(re.escape(token) for token in SPECIALS))
 class ByteTokenizer:
     """Text to UTF-8 bytes and back, plus three special tokens."""
 
+    name = "bytes"
     vocab_size = 256 + len(SPECIALS)
     pad_id, bos_id, eos_id = 256, 257, 258
 
@@ -41,7 +44,11 @@ class ByteTokenizer:
             at = match.end()
         return ids + list(text[at:].encode())
 
-    def decode(self, ids: list[int], specials: bool = False) -> str:
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` for each text."""
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Sequence[int], specials: bool = False) -> str:
         """The text of `ids`; bytes that are not UTF-8 become U+FFFD.
 
         Special tokens are left out, or written as their names with `specials`. ValueError for an
@@ -60,6 +67,11 @@ class ByteTokenizer:
     def byte_length(self, token: int) -> int:
         """How many bytes of text the token stands for: one, or none for a special token."""
         return 1 if token < 256 else 0
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `fingerprint_of`."""
+        return fingerprint_of(self)
 
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as `AutoTokenizer` reads them."""
@@ -98,22 +110,3 @@ def _byte_characters() -> list[str]:
     own = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(256))
     return [chr(byte) if byte in own else chr(256 + next(others)) for byte in range(256)]
-
-
-def load_tokenizer(folder: str | Path) -> ByteTokenizer:
-    """The tokenizer of a model folder. MinimindError when it has none, or one not ours."""
-    path = Path(folder) / "tokenizer_config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MinimindError(
-            f"{folder} has no tokenizer_config.json, so it is not a whole model folder. "
-            "Give the folder that 'minimind pretrain' wrote."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise MinimindError(f"{path} cannot be read as JSON ({error}).") from error
-    if not isinstance(config, dict) or config.get("minimind_tokenizer") != "bytes":
-        raise MinimindError(
-            f"{path} is not one of our byte tokenizers; load this folder with transformers instead."
-        )
-    return ByteTokenizer()

@@ -10,6 +10,8 @@ from typing import Any
 from minimind_wiki.errors import MinimindError
 from minimind_wiki.tokenizer.template import TEMPLATE
 
+CONFIG = "tokenizer_config.json"
+
 
 def write_folder(folder: str | Path, model: Any, reserved: Mapping[str, bool], kind: str) -> None:
     """Write both files around a byte-level model of the `tokenizers` library."""
@@ -33,21 +35,23 @@ def save_folder(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    pad, bos, eos = list(reserved)[:3]
-    config = {
+    text = json.dumps(folder_config(reserved, kind), indent=2, ensure_ascii=False) + "\n"
+    (folder / CONFIG).write_text(text, encoding="utf-8")
+
+
+def folder_config(reserved: Mapping[str, bool], kind: str) -> dict[str, Any]:
+    """What tokenizer_config.json says; the first three reserved tokens are pad, bos and eos."""
+    roles = dict(zip(("pad_token", "bos_token", "eos_token"), reserved, strict=False))
+    return {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "pad_token": pad,
-        "bos_token": bos,
-        "eos_token": eos,
-        "unk_token": pad,
+        **roles,
+        "unk_token": roles.get("pad_token"),
         "add_bos_token": False,
         "add_eos_token": False,
         "clean_up_tokenization_spaces": False,
         "chat_template": TEMPLATE,
         "minimind_tokenizer": kind,
     }
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
 
 
 def read_bpe(

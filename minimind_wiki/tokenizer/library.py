@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
 from minimind_wiki.tokenizer.bpe import CHARACTERS, Progress, first_entries
-from minimind_wiki.tokenizer.folder import save_folder
+from minimind_wiki.tokenizer.bytes import SPECIALS
+from minimind_wiki.tokenizer.folder import CONFIG, folder_config, save_folder
 from minimind_wiki.tokenizer.layout import CHATML
+from minimind_wiki.tokenizer.protocol import fingerprint_of
 
 KINDS = ("bpe", "unigram", "wordpiece")
+ROLES = dict(zip(("pad", "bos", "eos"), SPECIALS, strict=True))
+JINJA = "chat_template.jinja"  # where newer transformers put it
 
 
 def train_library(
@@ -120,49 +125,140 @@ def chunks(
 
 
 class LibraryTokenizer:
-    """Any tokenizer.json, with the calls of `ByteTokenizer`."""
+    """Any tokenizer.json, with the calls of `protocol.Tokenizer`."""
 
-    def __init__(self, text: str, name: str = "tokenizer.json") -> None:
-        """`text`: the content of a tokenizer.json. MinimindError when the library refuses it."""
+    def __init__(
+        self, text: str, name: str = "tokenizer.json", config: Mapping[str, Any] | None = None
+    ) -> None:
+        """`text`, `config`: the contents of tokenizer.json and tokenizer_config.json.
+
+        MinimindError when the library refuses it.
+        """
         from tokenizers import Tokenizer
 
         try:
-            parts = json.loads(text)
+            self.parts = json.loads(text)
             self.whole = Tokenizer.from_str(text)
-            added = parts.get("added_tokens") or []
+            added = self.parts.get("added_tokens") or []
             self._data = Tokenizer.from_str(
-                json.dumps({**parts, "added_tokens": [], "post_processor": None})
+                json.dumps({**self.parts, "added_tokens": [], "post_processor": None})
             )
         except Exception as error:  # the library raises no narrower class
             raise MinimindError(f"{name} is not a tokenizer that can be read ({error}).") from error
-        self.name = name
-        self.kind = str(parts["model"].get("type", ""))
-        self.special_ids = {token["content"]: token["id"] for token in added}
-        self.vocab_size = self.whole.get_vocab_size(with_added_tokens=True)
+        self.name, self.text, self.config = name, text, dict(config or {})
+        self.kind = str(self.parts["model"].get("type", ""))
+        self.special_ids: dict[str, int] = {token["content"]: token["id"] for token in added}
+        self.vocab_size = 1 + max(self.whole.get_vocab(with_added_tokens=True).values())
+        self.roles = {role: self._role(role) for role in ROLES}
+
+    def _role(self, role: str) -> int | None:
+        """The id of a role's token: as the config says, or, without a config, as our layouts do."""
+        named = self.config.get(f"{role}_token", None if self.config else ROLES[role])
+        content = named.get("content") if isinstance(named, dict) else named
+        found = self.whole.token_to_id(content) if isinstance(content, str) else None
+        return None if found is None else int(found)
 
     @classmethod
     def load(cls, path: str | Path) -> LibraryTokenizer:
-        """From a folder with tokenizer.json, or such a file itself."""
+        """From a folder with tokenizer.json (and tokenizer_config.json), or such a file itself."""
         path = Path(path)
         file = path / "tokenizer.json" if path.is_dir() else path
+        config = {}
         try:
-            return cls(file.read_text(encoding="utf-8"), str(path))
+            text = file.read_text(encoding="utf-8")
+            if path.is_dir() and (path / CONFIG).exists():
+                config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+            if path.is_dir() and (path / JINJA).exists() and "chat_template" not in config:
+                config["chat_template"] = (path / JINJA).read_text(encoding="utf-8")
         except FileNotFoundError as error:
             raise MinimindError(
                 f"{file} does not exist. Give a folder with a tokenizer.json; "
                 "'minimind tokenizer train' writes one."
             ) from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise MinimindError(f"{file} cannot be read ({error}).") from error
+        except (OSError, ValueError) as error:
+            raise MinimindError(f"{path} cannot be read ({error}).") from error
+        return cls(text, str(path), config)
+
+    @property
+    def eos_id(self) -> int:
+        """The id that ends a text. MinimindError when the files name none."""
+        if (found := self.roles["eos"]) is None:
+            raise MinimindError(
+                f"{self.name} does not say which token ends a text. Give a folder whose {CONFIG} "
+                "names an eos_token."
+            )
+        return found
+
+    @property
+    def bos_id(self) -> int:
+        """The id that begins a text; the one that ends it, where the files name none (Qwen)."""
+        return self.eos_id if self.roles["bos"] is None else self.roles["bos"]
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills up; the one that ends a text, where the files name none (Llama)."""
+        return self.eos_id if self.roles["pad"] is None else self.roles["pad"]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `fingerprint_of`."""
+        return fingerprint_of(self)
 
     def encode(self, text: str, specials: bool = False) -> list[int]:
         """The ids of `text`; reserved tokens in it are data unless `specials` is given."""
         tokenizer = self.whole if specials else self._data
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` for many texts, on as many cores as RAYON_NUM_THREADS allows."""
+        found = self._data.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [one.ids for one in found]
+
     def decode(self, ids: Sequence[int], specials: bool = False) -> str:
-        """The text of `ids`; special tokens are left out, or written as names with `specials`."""
+        """The text of `ids`; special tokens are left out, or written as names with `specials`.
+
+        ValueError for an id outside the vocabulary.
+        """
+        for token in ids:
+            if not 0 <= token < self.vocab_size:
+                raise ValueError(f"id {token} is not in 0..{self.vocab_size - 1}")
         return str(self.whole.decode(list(ids), skip_special_tokens=not specials))
+
+    def byte_length(self, token: int) -> int:
+        """How many bytes of text the token stands for; 0 for an added one.
+
+        MinimindError when the tokenizer is not byte-level: then tokens are not bytes of the text.
+        """
+        return self._lengths[token]
+
+    @cached_property
+    def _lengths(self) -> list[int]:
+        decoder = self.parts.get("decoder") or {}
+        steps = {step.get("type") for step in decoder.get("decoders", [decoder])}
+        if "ByteLevel" not in steps:
+            raise MinimindError(
+                f"{self.name} is not byte-level, so its tokens have no length in bytes, and a loss "
+                "per byte cannot be computed. Take a byte-level tokenizer."
+            )
+        added = set(self.special_ids.values())
+        lengths = [0] * self.vocab_size
+        for name, token in self.whole.get_vocab(with_added_tokens=True).items():
+            if token not in added:
+                lengths[token] = len(name.removeprefix("##") if self.kind == "WordPiece" else name)
+        return lengths
+
+    def save(self, folder: str | Path) -> None:
+        """Write both files again as they were read; without a config, one that names the roles."""
+        if not self.config:
+            specials = {t["content"]: t["special"] for t in self.parts.get("added_tokens") or []}
+            config = folder_config(specials, "library")
+        else:
+            config = self.config
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tokenizer.json").write_text(self.text, encoding="utf-8")
+        written = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+        (folder / CONFIG).write_text(written, encoding="utf-8")
 
 
 def save_library(

@@ -1,13 +1,10 @@
 """The byte tokenizer, held equal to what transformers reads from its folder."""
 
-import json
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minimind_wiki.errors import MinimindError
-from minimind_wiki.tokenizer import ByteTokenizer, load_tokenizer
+from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.tokenizer.bytes import SPECIALS, _byte_characters
 
 AWKWARD = [
@@ -80,15 +77,3 @@ def test_the_byte_characters_are_gpt2s():
     assert sorted(_byte_characters()) == sorted(pre_tokenizers.ByteLevel.alphabet())
     assert _byte_characters()[ord("A")] == "A"
     assert _byte_characters()[ord(" ")] == "Ġ"
-
-
-def test_load(folder, tmp_path):
-    assert load_tokenizer(folder).encode("a") == [97]
-    with pytest.raises(MinimindError, match=r"has no tokenizer_config.json"):
-        load_tokenizer(tmp_path)
-    (tmp_path / "tokenizer_config.json").write_text("{")
-    with pytest.raises(MinimindError, match="cannot be read as JSON"):
-        load_tokenizer(tmp_path)
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "X"}))
-    with pytest.raises(MinimindError, match="not one of our byte tokenizers"):
-        load_tokenizer(tmp_path)
