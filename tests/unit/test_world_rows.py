@@ -11,7 +11,7 @@ from minimind_wiki.cli import main
 from minimind_wiki.data.schemas import check_rows
 from minimind_wiki.data.world import make_document
 from minimind_wiki.data.world.questions import questions
-from minimind_wiki.data.world.rows import KINDS, RUBRIC, check_row, make_rows, rubric
+from minimind_wiki.data.world.rows import KINDS, OPTIONS, RUBRIC, check_row, make_rows, rubric
 from minimind_wiki.data.world.tasks import steps_are_right
 from minimind_wiki.data.world.tools import calculate, call
 from minimind_wiki.errors import WrongCall
@@ -76,19 +76,64 @@ def test_a_preference_fails_one_point_of_the_rubric() -> None:
     assert failed == set(RUBRIC)
 
 
-def test_noise_and_length_bias_can_be_turned_on() -> None:
-    rows = list(make_rows("preference", 400, noise=0.25, length_bias=1.0))
-    assert 60 < sum(row["flipped"] for row in rows) < 140
-    assert all("flipped" in row for row in rows)
-    longer = sum(
-        len(r["chosen"][1]["content"]) > len(r["rejected"][1]["content"]) for r in rows
-        if r["fails"] in ("true", "complete", "polite") and not r["flipped"]
-    )  # fmt: skip
-    plain = sum(
-        len(r["chosen"][1]["content"]) > len(r["rejected"][1]["content"])
-        for r in make_rows("preference", 400) if r["fails"] in ("true", "complete", "polite")
-    )  # fmt: skip
-    assert longer > plain * 0.75 * 1.2
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.4, 1.0])
+def test_the_realised_label_noise_is_the_one_asked_for(noise: float) -> None:
+    """Counted by the rubric, not by the mark; within 4.5 standard deviations of the binomial."""
+    rows = list(make_rows("preference", 600, seed=8, noise=noise))
+    wrong = 0
+    for n, row in enumerate(rows):
+        document = make_document(f"8.{n}")
+        asked = row["chosen"][0]["content"].rsplit("\n\n", 1)[1]
+        question = next(q for q in questions(document) if q.text == asked)
+        swapped = not all(rubric(row["chosen"][1]["content"], question).values())
+        assert swapped == row["flipped"] == all(
+            rubric(row["rejected"][1]["content"], question).values()
+        )  # fmt: skip
+        wrong += swapped
+    assert abs(wrong / 600 - noise) <= 4.5 * (noise * (1 - noise) / 600) ** 0.5
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.3, 1.0])
+def test_the_realised_length_bias_is_the_one_asked_for(bias: float) -> None:
+    padded = 0
+    rows = list(make_rows("preference", 600, seed=8, length_bias=bias))
+    for row in rows:
+        padded += row["chosen"][1]["content"].endswith(
+            ("with your reading.", "found in the text.", "twice to be sure.")
+        )
+    assert abs(padded / 600 - bias) <= 4.5 * (bias * (1 - bias) / 600) ** 0.5
+    plain = list(make_rows("preference", 600, seed=8))
+    # the pair's longer answer is the chosen one more often, which is what a reward model may learn
+    longer = [sum(len(r["chosen"][1]["content"]) > len(r["rejected"][1]["content"]) for r in some)
+              for some in (plain, rows)]  # fmt: skip
+    assert longer[1] >= longer[0] + (bias > 0) * 600 * bias * 0.1
+
+
+def test_an_option_goes_only_to_the_kinds_that_take_it() -> None:
+    with pytest.raises(WrongCall, match="'sft' have no noise; preference has"):
+        make_rows("sft", 1, noise=0.1)
+    with pytest.raises(WrongCall, match="did you mean 'noise'"):
+        make_rows("preference", 1, nois=0.1)
+    with pytest.raises(WrongCall, match="share from 0 to 1"):
+        make_rows("preference", 1, noise=10)
+    assert set(OPTIONS) <= set(KINDS)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_rows_stream_without_end_and_one_at_a_time(kind: str, monkeypatch) -> None:
+    made: list[str] = []
+    make, schema = KINDS[kind]
+
+    def counted(c, seed, split, **options):
+        made.append(seed)
+        return make(c, seed, split, **options)
+
+    monkeypatch.setitem(KINDS, kind, (counted, schema))
+    stream = make_rows(kind, None, seed=6)
+    assert not made
+    first = [next(stream) for _ in range(7)]
+    assert made == [f"6.{n}" for n in range(7)]
+    assert first == list(make_rows(kind, 7, seed=6))
 
 
 def test_wrong_steps_are_found() -> None:
@@ -127,7 +172,7 @@ def test_the_verb_writes_a_file_that_checks(tmp_path, capsys) -> None:
     assert main([*words[:-1], str(tmp_path / "no" / "rows.jsonl")]) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["rows.jsonl"]
     with pytest.raises(WrongCall, match="unknown split"):
-        next(make_rows("sft", 1, split="tests"))
+        make_rows("sft", 1, split="tests")
 
 
 def _solve(prompt: str) -> str:

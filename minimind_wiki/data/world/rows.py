@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 from minimind_wiki.data.world.chooser import Chooser
 from minimind_wiki.data.world.questions import Question, questions
+from minimind_wiki.data.world.shape import Row, chat
+from minimind_wiki.data.world.shape import say as _say
 from minimind_wiki.data.world.story import Document, make_document
 from minimind_wiki.data.world.tasks import GOODS, Task, arithmetic, instruction, steps_are_right
 from minimind_wiki.data.world.tools import DAYS, SPECS, call
 from minimind_wiki.data.world.words import split_of, words_of
 from minimind_wiki.errors import WrongCall, unknown
 
-Row = dict[str, Any]
 RUBRIC = ("true", "complete", "brief", "polite")
 _PADS = (" I hope that this helps you with your reading.", " That is what I found in the text.",
          " I have read the whole text twice to be sure.")  # fmt: skip
@@ -29,10 +31,6 @@ _WORDY = (
     "Many things happen in this text, and I could tell you about all of them, one after the other, "
     "from the beginning to the end. ",
 )
-
-
-def _say(role: str, content: str, **more: str) -> dict[str, str]:
-    return {"role": role, "content": content, **more}
 
 
 def _ask(document: Document, question: Question) -> str:
@@ -59,12 +57,7 @@ def pretrain(c: Chooser, seed: str, split: str) -> Row:
 def ask(c: Chooser, seed: str, split: str) -> Row:
     """One question about a document."""
     document, asked = _question(c, seed, split)
-    return {
-        "conversations": [
-            _say("user", _ask(document, asked[0])),
-            _say("assistant", asked[0].answer),
-        ]
-    }
+    return chat(_ask(document, asked[0]), asked[0].answer)
 
 
 def dialogue(c: Chooser, seed: str, split: str) -> Row:
@@ -77,7 +70,7 @@ def dialogue(c: Chooser, seed: str, split: str) -> Row:
 
 
 def _task(task: Task) -> Row:
-    return {"conversations": [_say("user", task.prompt), _say("assistant", task.solution)]}
+    return chat(task.prompt, task.solution)
 
 
 def sums(c: Chooser, seed: str, split: str) -> Row:
@@ -160,13 +153,21 @@ def preference(
 
 
 def rl(c: Chooser, seed: str, split: str) -> Row:
-    """A prompt with the answer that a verifier looks for: a question, a sum or an instruction."""
-    kind = c.pick(("ask", "sum", "follow"))
-    if kind == "ask":
+    """A prompt without its answer, and in `gt` what `verify.verify` looks for.
+
+    `sort` says what it is: a question, a sum, an instruction, or a task for a tool.
+    """
+    sort = c.pick(("question", "sum", "instruction", "tool"))
+    if sort == "question":
         document, asked = _question(c, seed, split)
-        return {"conversations": [_say("user", _ask(document, asked[0]))], "gt": [asked[0].short]}
-    task = arithmetic(c, split) if kind == "sum" else instruction(c, split)
-    return {"conversations": [_say("user", task.prompt)], "gt": [task.short]}
+        prompt, gold = _ask(document, asked[0]), asked[0].short
+    elif sort == "tool":
+        row = tools(c, seed, split)
+        return {**row, "conversations": row["conversations"][:2], "sort": sort}
+    else:
+        task = arithmetic(c, split) if sort == "sum" else instruction(c, split)
+        prompt, gold = task.prompt, task.short
+    return {"conversations": [_say("user", prompt)], "gt": [gold], "sort": sort}
 
 
 def tools(c: Chooser, seed: str, split: str) -> Row:
@@ -219,21 +220,43 @@ KINDS: dict[str, tuple[Callable[..., Row], str]] = {
 }  # fmt: skip
 
 
-def make_rows(
-    kind: str, rows: int, seed: int = 0, split: str = "train", **options: float
-) -> Iterator[Row]:
-    """`rows` rows of a kind, one at a time; the same for the same seed. WrongCall for bad names.
+# what `make_rows` takes beside the usual, by kind
+OPTIONS: dict[str, tuple[str, ...]] = {"preference": ("noise", "length_bias")}
 
-    >>> next(make_rows("instructions", 1, seed=2))["conversations"][0]["role"]
+
+def make_rows(
+    kind: str, rows: int | None, seed: int = 0, split: str = "train", **options: float
+) -> Iterator[Row]:
+    """`rows` rows of a kind, one at a time; the same for the same seed.
+
+    A row is made when it is asked for, so `rows=None`, which never ends, is a stream for training
+    that needs no disk. `options` are those that `OPTIONS` names for the kind: shares from 0 to 1.
+    WrongCall, before the first row, for bad names and values.
+
+    >>> next(make_rows("instructions", None, seed=2))["conversations"][0]["role"]
     'user'
     """
     if kind not in KINDS:
         raise unknown("kind of row", kind, KINDS)
     words_of(split)
-    if rows < 1:
+    if rows is not None and rows < 1:
         raise WrongCall(f"{rows} rows were asked for; give at least 1.")
+    for name, value in options.items():
+        if name not in OPTIONS.get(kind, ()):
+            takers = [k for k, names in OPTIONS.items() if name in names]
+            if not takers:
+                raise unknown("option", name, {n for names in OPTIONS.values() for n in names})
+            raise WrongCall(f"rows of kind {kind!r} have no {name}; {', '.join(takers)} has.")
+        if not 0 <= value <= 1:
+            raise WrongCall(f"{name} is {value}; give a share from 0 to 1.")
+    return _stream(kind, rows, seed, split, options)
+
+
+def _stream(
+    kind: str, rows: int | None, seed: int, split: str, options: dict[str, float]
+) -> Iterator[Row]:
     make = KINDS[kind][0]
-    for number in range(rows):
+    for number in count() if rows is None else range(rows):
         key = f"{seed}.{number}"
         yield make(Chooser(f"{kind}/{split}/{key}"), key, split, **options)
 
