@@ -35,7 +35,14 @@ class Loader:
         arm: str = "pack",
         tokenizer: str | None = None,
         pad_id: int = 0,
+        shortest: int = 0,
+        longest: int | None = None,
     ) -> None:
+        """`paths`: shards, or the folder that has them. `arm`, `shortest`, `longest`: see `pack`.
+
+        `tokenizer` is a hash that the shards must have. Opening packs each shard once, to count its
+        rows. Errors: WrongCall for a bad number, MinimindError when there is nothing to load.
+        """
         if batch_size < 1:
             raise WrongCall(f"a batch needs at least 1 row, not {batch_size}.")
         if isinstance(paths, Path):
@@ -45,20 +52,30 @@ class Loader:
             raise MinimindError("there is no token to load: no shard, or only empty ones.")
         self.row_length, self.batch_size, self.seed = row_length, batch_size, seed
         self.arm, self.pad_id, self.step = arm, pad_id, 0
+        self.shortest, self.longest = shortest, longest
         self._packings: dict[int, Packing] = {}
         self._orders: dict[tuple[int, int], np.ndarray] = {}
-        self._counts = np.array([self._packing(i).rows for i in range(len(self.shards))])
-        self.rows = int(self._counts.sum())
+        packings = (self._packing(i) for i in range(len(self.shards)))
+        counts, tokens = zip(*((p.rows, int(p.length.sum())) for p in packings), strict=True)
+        self._counts = np.array(counts)
+        self.rows, self.tokens = sum(counts), sum(tokens)
+        if not self.rows:
+            raise MinimindError(
+                f"no document has {shortest:,} to {longest or shortest:,} tokens, so there is "
+                "nothing to load. Widen the limits."
+            )
 
     @property
     def useful(self) -> float:
         """Share of the places of an epoch that hold a token."""
-        return sum(shard.tokens for shard in self.shards) / (self.rows * self.row_length)
+        return self.tokens / (self.rows * self.row_length)
 
     @property
     def fingerprint(self) -> str:
         """Hash of all that the order depends on besides seed and step."""
         parts = [str(self.row_length), str(self.batch_size), self.arm]
+        if self.shortest or self.longest is not None:
+            parts += [str(self.shortest), str(self.longest)]
         parts += [shard.sha256 for shard in self.shards]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
@@ -66,7 +83,13 @@ class Loader:
         if shard not in self._packings:
             if len(self._packings) >= KEPT:
                 del self._packings[next(iter(self._packings))]
-            self._packings[shard] = pack(self.shards[shard].offsets, self.row_length, self.arm)
+            self._packings[shard] = pack(
+                self.shards[shard].offsets,
+                self.row_length,
+                self.arm,
+                self.shortest,
+                self.longest,
+            )
         return self._packings[shard]
 
     def _rng(self, epoch: int, part: int) -> np.random.Generator:

@@ -3,9 +3,12 @@
 Documents longer than a row are cut into whole rows and a rest; then each piece, longest first, goes
 into the fullest row that still has room for it (best fit decreasing; Ding et al. 2024, "Fewer
 truncations improve language modeling", arXiv:2404.10830). Rows carry document ids, so that
-attention stays inside a document, and positions that begin at 0 in each. `pad` is the comparison
-arm: a row for each piece. The free room of open rows is kept as the bits of one integer, so that
-finding the best row is a shift.
+attention stays inside a document, and positions that begin at 0 in each. The free room of open rows
+is kept as the bits of one integer, so that finding the best row is a shift.
+
+Two arms to compare with: `pad` gives each piece a row of its own; `concat` writes all documents one
+after the other and cuts the stream wherever a row ends, without a document mask (nanoGPT's way): no
+padding, but documents are cut that would fit, and a token sees the documents before its own.
 Shapes: P pieces, R rows, T tokens in a row, B rows in a batch.
 """
 
@@ -15,8 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minimind_wiki.errors import WrongCall
+from minimind_wiki.errors import WrongCall, unknown
 
+ARMS = ("pack", "pad", "concat")
 IGNORE = -100  # the label that cross entropy leaves out, in torch and in transformers
 
 
@@ -34,6 +38,7 @@ class Packing:
     length: np.ndarray  # (P,) int32
     document: np.ndarray  # (P,) int64
     place: np.ndarray  # (P,) int32
+    joined: bool = False  # the rows continue one another: the last token's label is in the next
 
     @property
     def rows(self) -> int:
@@ -83,17 +88,33 @@ def best_fit(lengths: np.ndarray, row_length: int) -> np.ndarray:
     return rows
 
 
-def pack(offsets: np.ndarray, row_length: int, arm: str = "pack") -> Packing:
+def pack(
+    offsets: np.ndarray,
+    row_length: int,
+    arm: str = "pack",
+    shortest: int = 0,
+    longest: int | None = None,
+) -> Packing:
     """Place the documents of a shard, given its offsets (documents + 1,), into rows.
 
-    `arm` is "pack" or "pad" (one piece a row). Every token has exactly one place.
+    `arm` is one of ARMS. Every token has exactly one place, but those of documents with fewer than
+    `shortest` or more than `longest` tokens, which are left out (not with "concat").
     """
     if row_length < 1:
         raise WrongCall(f"a row needs at least 1 token, not {row_length}.")
-    if arm not in ("pack", "pad"):
-        raise WrongCall(f"the arm is 'pack' or 'pad', not {arm!r}.")
+    if arm not in ARMS:
+        raise unknown("packing arm", arm, ARMS)
     offsets = offsets.astype(np.int64)
-    document, place, length = _pieces(np.diff(offsets), row_length)
+    limited = shortest > 0 or longest is not None
+    if arm == "concat":
+        if limited:
+            raise WrongCall("the arm concat takes all documents; leave out shortest and longest.")
+        return _concat(int(offsets[-1]), row_length)
+    lengths = np.diff(offsets)
+    if limited:
+        most = lengths.max(initial=0) if longest is None else longest
+        lengths = np.where((lengths >= shortest) & (lengths <= most), lengths, 0)
+    document, place, length = _pieces(lengths, row_length)
     rows = best_fit(length, row_length) if arm == "pack" else np.arange(len(length))
     order = np.argsort(rows, kind="stable")
     count = int(rows.max()) + 1 if len(rows) else 0
@@ -105,6 +126,37 @@ def pack(offsets: np.ndarray, row_length: int, arm: str = "pack") -> Packing:
         document[order],
         place[order].astype(np.int32),
     )
+
+
+def _concat(tokens: int, row_length: int) -> Packing:
+    """One piece a row, which is no document: its number is -1."""
+    begin = np.arange(0, tokens, row_length)
+    rows = len(begin)
+    return Packing(
+        row_length,
+        np.arange(rows + 1),
+        begin,
+        np.minimum(tokens - begin, row_length).astype(np.int32),
+        np.full(rows, -1),
+        np.zeros(rows, dtype=np.int32),
+        joined=True,
+    )
+
+
+def cut_documents(offsets: np.ndarray, row_length: int, arm: str = "pack") -> np.ndarray:
+    """Which documents do not stand whole in one row, (documents,) bool.
+
+    >>> cut_documents(np.array([0, 3, 6, 11]), 4).tolist()  # of 3, 3 and 5 tokens
+    [False, False, True]
+    >>> cut_documents(np.array([0, 3, 6, 11]), 4, "concat").tolist()
+    [False, True, True]
+    """
+    offsets = offsets.astype(np.int64)
+    lengths = np.diff(offsets)
+    if arm == "concat":
+        last = np.maximum(offsets[1:] - 1, offsets[:-1])
+        return offsets[:-1] // row_length != last // row_length
+    return lengths > row_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +172,10 @@ class Batch:
     def useful(self) -> float:
         """Share of the places that hold a token."""
         return float((self.documents > 0).mean())
+
+    def bytes(self, lengths: np.ndarray) -> int:
+        """UTF-8 bytes that the labels stand for, given those of each id (V,): for bits per byte."""
+        return int(lengths[self.labels[self.labels != IGNORE]].sum())
 
     def mask(self) -> np.ndarray:
         """(B, T, T) bool: query t may look at key s, that is s ≤ t in the same document."""
@@ -137,8 +193,9 @@ def fill(
     """The batch of these rows, from a shard's ids and loss flags.
 
     A label is learned when its token's flag is set; without flags all are. The last token of a
-    piece has no label: the token after it stands in another row, or is no continuation. Positions
-    of a long document's later pieces begin at 0 again, as nothing before them can be seen.
+    piece has no label: the token after it stands in another row, or is no continuation. Only where
+    the rows continue one another (`concat`) is it the first token of the next row. Positions of a
+    long document's later pieces begin at 0 again, as nothing before them can be seen.
     """
     shape = (len(rows), packing.row_length)
     batch = Batch(
@@ -164,5 +221,8 @@ def fill(
             if flags is not None:
                 quiet = flags[begin + 1 : begin + size] == 0
                 batch.labels[line, at : end - 1][quiet] = IGNORE
+            after = begin + size
+            if packing.joined and after < len(ids) and (flags is None or flags[after]):
+                batch.labels[line, end - 1] = ids[after]
             at = end
     return batch

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from minimind_wiki.data.loader import Loader
-from minimind_wiki.data.packing import Batch
+from minimind_wiki.data.packing import ARMS, Batch
 from minimind_wiki.data.shards import ShardWriter
 from minimind_wiki.errors import MinimindError, WrongCall
 
@@ -37,7 +37,7 @@ def same(first: Batch, second: Batch) -> bool:
     return all((getattr(first, n) == getattr(second, n)).all() for n in names)
 
 
-@pytest.mark.parametrize("arm", ["pack", "pad"])
+@pytest.mark.parametrize("arm", ARMS)
 def test_an_epoch_has_every_token_once_and_the_next_another_order(folder: Path, arm: str) -> None:
     loader = Loader(folder, row_length=64, batch_size=1, seed=3, arm=arm)
     epochs = []
@@ -99,3 +99,15 @@ def test_wrong_calls_and_empty_data(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(MinimindError, match="no token to load"):
         Loader(tmp_path / "none", 64, 1)
+
+
+def test_documents_can_be_chosen_by_their_length(folder: Path) -> None:
+    loader = Loader(folder, 64, 4, shortest=20, longest=50)
+    lengths = np.concatenate([shard.lengths() for shard in loader.shards])
+    chosen = lengths[(lengths >= 20) & (lengths <= 50)]
+    assert loader.tokens == chosen.sum() < TOTAL
+    seen = [ids for s in range(loader.rows) for b in [loader.at(s)] for ids in b.ids[b.ids > 0]]
+    assert len(set(seen)) in (loader.tokens, loader.tokens - 1)  # id 0 may be one of them
+    assert loader.fingerprint != Loader(folder, 64, 4).fingerprint
+    with pytest.raises(MinimindError, match="no document has 100 to 120 tokens"):
+        Loader(folder, 64, 4, shortest=100, longest=120)

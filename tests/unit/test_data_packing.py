@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minimind_wiki.data.packing import IGNORE, best_fit, fill, pack
+from minimind_wiki.data.packing import ARMS, IGNORE, best_fit, cut_documents, fill, pack
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.tokenizer import ByteTokenizer
 
@@ -31,9 +31,7 @@ def conversation_lengths() -> np.ndarray:
     return np.random.default_rng(0).lognormal(5.6, 0.8, size=12_000).astype(np.int64) + 20
 
 
-@given(
-    st.lists(st.integers(0, 60), max_size=60), st.integers(1, 24), st.sampled_from(["pack", "pad"])
-)
+@given(st.lists(st.integers(0, 60), max_size=60), st.integers(1, 24), st.sampled_from(ARMS))
 @settings(max_examples=150, deadline=None)
 def test_every_token_stands_in_exactly_one_place(lengths: list[int], row: int, arm: str) -> None:
     packing = pack(offsets_of(lengths), row, arm)
@@ -42,8 +40,9 @@ def test_every_token_stands_in_exactly_one_place(lengths: list[int], row: int, a
     held = batch.ids[batch.documents > 0]
     assert sorted(held.tolist()) == ids.tolist()
     assert (batch.ids[batch.documents == 0] == -1).all()
-    cut = sum(-(-n // row) for n in lengths)
-    assert len(packing.length) == cut  # no more pieces than the rows' length enforces
+    pieces = sum(-(-n // row) for n in lengths)
+    if arm != "concat":
+        assert len(packing.length) == pieces  # no more pieces than the rows' length enforces
     assert packing.useful == (len(ids) / (packing.rows * row) if packing.rows else 0)
 
 
@@ -90,6 +89,55 @@ def test_a_long_document_is_cut_into_whole_rows_and_a_rest() -> None:
     assert packing.rows == 3
 
 
+def test_concat_is_the_stream_cut_at_the_rows_ends() -> None:
+    """nanoGPT's windows: x = data[i : i + T], y = data[i + 1 : i + 1 + T], a causal mask."""
+    ids = np.arange(100, 123)
+    packing = pack(offsets_of([9, 2, 12]), 5, "concat")
+    batch = fill(packing, np.arange(packing.rows), ids, pad_id=-1)
+    assert batch.ids.reshape(-1)[:23].tolist() == ids.tolist() and packing.rows == 5
+    assert batch.labels.reshape(-1)[:22].tolist() == ids[1:].tolist()
+    assert (batch.labels.reshape(-1)[22:] == IGNORE).all()
+    assert (batch.mask()[0] == np.tril(np.ones((5, 5), dtype=bool))).all()
+    assert batch.positions[0].tolist() == [0, 1, 2, 3, 4]
+    flags = (ids % 2).astype(np.uint8)
+    quiet = fill(packing, np.arange(2), ids, flags)
+    assert quiet.labels.tolist() == [
+        [101, IGNORE, 103, IGNORE, 105], [IGNORE, 107, IGNORE, 109, IGNORE],
+    ]  # fmt: skip
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=40), st.integers(1, 24))
+@settings(max_examples=80, deadline=None)
+def test_the_cut_documents_are_those_that_stand_in_several_rows(
+    lengths: list[int], row: int
+) -> None:
+    offsets = offsets_of(lengths)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    for arm in ARMS:
+        packing = pack(offsets, row, arm)
+        batch = fill(packing, np.arange(packing.rows), np.arange(sum(lengths)), pad_id=-1)
+        rows = [set[int]() for _ in lengths]
+        for number, line in enumerate(batch.ids):
+            for token in line[line >= 0].tolist():
+                rows[owner[token]].add(number)
+        assert [len(r) > 1 for r in rows] == cut_documents(offsets, row, arm).tolist()
+
+
+@pytest.mark.parametrize("arm", ["pack", "pad"])
+def test_documents_outside_the_lengths_are_left_out(arm: str) -> None:
+    lengths = [3, 8, 1, 5, 9, 0, 5]
+    packing = pack(offsets_of(lengths), 6, arm, shortest=3, longest=8)
+    assert sorted(set(packing.document.tolist())) == [0, 1, 3, 6]
+    assert int(packing.length.sum()) == 3 + 8 + 5 + 5
+    assert pack(offsets_of(lengths), 6, arm, longest=0).rows == 0
+    assert int(pack(offsets_of(lengths), 6, arm, shortest=9).length.sum()) == 9
+
+
+def test_the_bytes_of_a_batch_are_those_of_its_labels() -> None:
+    batch = fill(pack(offsets_of([3, 2]), 6), np.array([0]), np.array([0, 1, 2, 2, 1]))
+    assert batch.bytes(np.array([1, 10, 100])) == 10 + 100 + 10
+
+
 def test_conversations_are_packed_to_97_percent_and_padded_far_below() -> None:
     offsets = offsets_of(conversation_lengths().tolist())
     assert pack(offsets, 2048).useful >= 0.97
@@ -115,5 +163,7 @@ def test_markers_in_user_text_change_no_loss_flag() -> None:
 def test_wrong_calls() -> None:
     with pytest.raises(WrongCall, match="at least 1 token"):
         pack(offsets_of([1]), 0)
-    with pytest.raises(WrongCall, match="'pack' or 'pad'"):
+    with pytest.raises(WrongCall, match="unknown packing arm 'stack'"):
         pack(offsets_of([1]), 4, "stack")
+    with pytest.raises(WrongCall, match="concat takes all documents"):
+        pack(offsets_of([1]), 4, "concat", longest=2)
