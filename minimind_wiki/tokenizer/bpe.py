@@ -14,7 +14,7 @@ The tie rule, Hugging Face's too: of equally frequent pairs, the one with the sm
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -66,9 +66,9 @@ def first_entries(reserved: Sequence[str], vocab_size: int) -> dict[str, int]:
     return vocabulary
 
 
-def count_pairs(words: Sequence[tuple[list[int], int]]) -> Counter[Pair]:
+def count_pairs(words: Sequence[tuple[list[int], int]]) -> dict[Pair, int]:
     """How often each pair of neighbours stands in `words`, which are (ids, times seen)."""
-    pairs: Counter[Pair] = Counter()
+    pairs: defaultdict[Pair, int] = defaultdict(int)
     for ids, times in words:
         for pair in pairwise(ids):
             pairs[pair] += times
@@ -81,6 +81,8 @@ def merge(ids: list[int], pair: Pair, new: int) -> list[int]:
     >>> merge([1, 1, 1, 2], (1, 1), 9)
     [9, 1, 2]
     """
+    if pair[0] not in ids or pair[1] not in ids:  # most words; this looks without a Python loop
+        return ids
     merged: list[int] = []
     at = 0
     while at < len(ids):
