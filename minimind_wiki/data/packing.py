@@ -15,6 +15,7 @@ Shapes: P pieces, R rows, T tokens in a row, B rows in a batch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -22,6 +23,17 @@ from minimind_wiki.errors import WrongCall, unknown
 
 ARMS = ("pack", "pad", "concat")
 IGNORE = -100  # the label that cross entropy leaves out, in torch and in transformers
+
+
+class HasBytes(Protocol):
+    """A tokenizer that knows the size of its tokens."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids."""
+
+    def byte_length(self, token: int) -> int:
+        """Bytes of text that the token stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,3 +238,8 @@ def fill(
                 batch.labels[line, end - 1] = ids[after]
             at = end
     return batch
+
+
+def byte_lengths(tokenizer: HasBytes) -> np.ndarray:
+    """UTF-8 bytes that each id stands for, (V,) int64, for `Batch.bytes`."""
+    return np.array([tokenizer.byte_length(token) for token in range(tokenizer.vocab_size)])

@@ -24,48 +24,24 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.tokenizer.protocol import Tokenizer, fingerprint_of
 
 FORMAT, VERSION, HEADER = "minimind-shard", 1, 4096
 DTYPES: dict[str, np.dtype[Any]] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
 SUFFIX = ".tokens"
 
 
-class Tokenizer(Protocol):
-    """What a shard needs of a tokenizer."""
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of ids."""
-
-    @property
-    def eos_id(self) -> int:
-        """The id that ends a document."""
-
-    def encode(self, text: str) -> list[int]:
-        """The ids of a text; special tokens in it are text."""
-
-    def decode(self, ids: list[int], specials: bool = False) -> str:
-        """The text of ids."""
-
-
-_PROBE = (
-    "The quick (brown) fox's 1,234 jumps; naïve café — 你好，世界！\n\tdef f(x): return x ** 2 🙂"
-)
-
-
 def tokenizer_hash(tokenizer: Tokenizer) -> str:
-    """sha256 of what the tokenizer does: each id's text, and the ids of a probe in three scripts.
+    """The tokenizer's fingerprint, which shards carry (`tokenizer.protocol.fingerprint_of`).
 
     Two tokenizers of the same hash may be used for the same shard, whichever library runs them.
     """
-    table = [tokenizer.decode([i], specials=True) for i in range(tokenizer.vocab_size)]
-    probe = list(map(int, tokenizer.encode(_PROBE)))
-    return hashlib.sha256(json.dumps([table, tokenizer.eos_id, probe]).encode()).hexdigest()
+    return fingerprint_of(tokenizer)
 
 
 class ShardWriter:
