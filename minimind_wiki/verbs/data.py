@@ -68,7 +68,7 @@ def _fetch(name: str) -> int:
     item = registry.entry(name)
     path = registry.find(item)
     if path:
-        registry.verify(path, item, read_bytes(path))
+        registry.verify(path, item)
         print(f"{name} is already at {path}.")
     else:
         print(f"{name} is now at {registry.fetch(item, fetch_progress(name))}.")

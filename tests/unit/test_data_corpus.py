@@ -83,3 +83,35 @@ def test_missing_and_folder(tmp_path):
     (tmp_path / "d.txt").mkdir()
     with pytest.raises(MinimindError, match=r"d.txt is a folder"):
         load_corpus(str(tmp_path / "d.txt"))
+
+
+def test_bad_rows_are_set_aside_counted_and_warned_of(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bad = [b"x", b'{"text": "\xff"}', b'{"text": 3}']
+    path = write(tmp_path, "bad.jsonl", rows("a") + b"\n".join(bad) + b"\n" + rows("b"))
+    with pytest.raises(MinimindError, match=r"bad.jsonl:2: .*3 of 5 rows .*with --out DIR"):
+        load_corpus(path)
+    assert not (tmp_path / "cache").exists()
+    with pytest.warns(UserWarning, match=r"3 of 5 rows of .*bad.jsonl are bad and not used"):
+        found = load_corpus(path, strict=False)
+    assert found.documents == ("a", "b")
+    assert found.rejected == 3
+    assert found.rejects.is_relative_to(tmp_path / "cache")
+    assert f"3 bad rows are in {found.rejects}." in found.describe()
+    kept = [json.loads(line) for line in found.rejects.read_text().splitlines()]
+    assert [row["line"] for row in kept] == [2, 3, 4]
+    assert [row["raw"].encode("utf-8", "surrogateescape") for row in kept] == bad
+    assert kept[1]["reason"] == "not UTF-8: byte 0xff at character 10"
+    assert kept[2]["field"] == "text"
+
+
+def test_without_a_good_row_there_is_no_corpus(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(MinimindError, match="No row is left"):
+        load_corpus(write(tmp_path, "bad.jsonl", b"x\ny\n"), strict=False)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_rows_with_crlf_are_read_as_if_without(tmp_path):
+    path = write(tmp_path, "crlf.jsonl", rows("a", "b").replace(b"\n", b"\r\n"))
+    assert load_corpus(path).documents == ("a", "b")

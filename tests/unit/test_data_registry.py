@@ -1,13 +1,26 @@
 """The registry: where a data set is looked for, and that a broken file is refused by name."""
 
 import hashlib
+import re
 
 import pytest
 
 from minimind_wiki.data import corpus, registry
+from minimind_wiki.data.schemas import SCHEMAS
 from minimind_wiki.errors import MinimindError, WrongCall
 
+REAL = registry.REGISTRY
+
 TEXT = ("All the world's a stage, and all the men and women merely players.\n" * 20).encode()
+
+
+def make(source, **more):
+    facts = {
+        "name": "tinyshakespeare", "about": "a stage", "url": source.as_uri(), "bytes": len(TEXT),
+        "sha256": hashlib.sha256(TEXT).hexdigest(), "licence": "none", "schema": "text",
+        "citation": "nobody", "places": ("lm/tinyshakespeare.txt", "tinyshakespeare.txt"),
+    }  # fmt: skip
+    return registry.Entry(**{**facts, **more})
 
 
 @pytest.fixture
@@ -15,11 +28,7 @@ def stage(tmp_path, monkeypatch):
     """One small data set in place of TinyShakespeare, an empty data folder and cache."""
     source = tmp_path / "source.txt"
     source.write_bytes(TEXT)
-    item = registry.Entry(
-        name="tinyshakespeare", about="a stage", url=source.as_uri(), bytes=len(TEXT),
-        sha256=hashlib.sha256(TEXT).hexdigest(), licence="none", schema="text", citation="nobody",
-        places=("lm/tinyshakespeare.txt", "tinyshakespeare.txt"),
-    )  # fmt: skip
+    item = make(source)
     monkeypatch.setattr(registry, "REGISTRY", {item.name: item})
     data = tmp_path / "data"
     data.mkdir()
@@ -70,7 +79,9 @@ def test_fetched_into_the_cache_with_progress_and_kept(stage, tmp_path):
 
 def test_wrong_bytes_from_the_network_never_become_the_data_set(stage, tmp_path):
     (tmp_path / "source.txt").write_bytes(TEXT[:-1] + b"!")
-    with pytest.raises(MinimindError, match=r"is not tinyshakespeare .* Put the file at .*cache"):
+    with pytest.raises(
+        MinimindError, match=r"is not the file: 1,3\d\d bytes.* Put the file at .*cache"
+    ):
         registry.fetch(stage)
     assert not list((tmp_path / "cache/minimind/data/lm").iterdir())
 
@@ -79,7 +90,13 @@ def test_asked_for_and_neither_here_nor_fetched(stage, tmp_path):
     (tmp_path / "source.txt").unlink()
     with pytest.raises(MinimindError) as caught:
         corpus.load_corpus("tinyshakespeare")
-    for part in ("could not be fetched", "Put the file at", "MINIMIND_DATA", "without --data"):
+    for part in (
+        "could not be had",
+        "could not be fetched",
+        "Put the file at",
+        "MINIMIND_DATA",
+        "without --data",
+    ):
         assert part in str(caught.value)
 
 
@@ -112,6 +129,102 @@ def test_a_broken_file_is_refused_and_never_replaced_in_silence(
     put(tmp_path, content)
     with pytest.raises(MinimindError, match=message):
         corpus.load_corpus(spec)
+
+
+def test_a_hash_that_nobody_states_is_pinned_by_the_first_download(stage, tmp_path, monkeypatch):
+    item = make(tmp_path / "source.txt", bytes=None, sha256=None)
+    monkeypatch.setattr(registry, "REGISTRY", {item.name: item})
+    assert registry.pinned() == {}
+    path = registry.fetch(item)
+    assert registry.pinned()[item.name]["sha256"] == hashlib.sha256(TEXT).hexdigest()
+    assert registry.verify(path, item) == "its sha256 is that of the first download"
+    assert registry.fetch(item) == path
+    path.write_bytes(TEXT[:-1] + b"!")
+    with pytest.raises(MinimindError, match="is not the tinyshakespeare of the first download"):
+        corpus.load_corpus(item.name)
+    path.unlink()
+    (tmp_path / "source.txt").write_bytes(TEXT.upper())  # the publisher changed it
+    with pytest.raises(MinimindError, match="is not the file"):
+        registry.fetch(item)
+
+
+def test_a_file_without_any_known_hash_is_used_and_that_is_said(stage, tmp_path, monkeypatch):
+    item = make(tmp_path / "source.txt", bytes=None, sha256=None)
+    monkeypatch.setattr(registry, "REGISTRY", {item.name: item})
+    put(tmp_path, b"my own file")
+    found = corpus.load_corpus(item.name)
+    assert "its hash is not known, so it could not be verified" in found.describe()
+
+
+def test_a_damaged_lock_file_is_told(stage):
+    registry.lock_file().parent.mkdir(parents=True)
+    registry.lock_file().write_text("[")
+    with pytest.raises(MinimindError, match=r"catalogue.lock.json is damaged .* Delete it"):
+        registry.pinned()
+
+
+def test_the_catalogue_is_whole():
+    """Every entry can be had or says why not, and what it says of its rows is known elsewhere."""
+    for item in registry.REGISTRY.values():
+        assert bool(item.url) + bool(item.hub) + bool(item.refused) == 1, item.name
+        assert item.schema in {"text", "code", *SCHEMAS}, item.name
+        assert item.licence and item.citation and item.about, item.name
+        assert item.bytes or item.size or item.url, item.name
+        assert bool(item.places) != bool(item.refused), item.name
+        if item.sha256:
+            assert re.fullmatch(r"[0-9a-f]{64}", item.sha256), item.name
+            assert re.search(r"[0-9a-f]{40}", item.url), (
+                f"{item.name}: a hash needs a fixed version"
+            )
+        if item.schema in ("choice", "answer", "code"):
+            assert item.benchmark, item.name
+        if item.hub:
+            assert re.fullmatch(r"[\w.-]+/[\w.-]+:[\w.-]+:\w+", item.hub), item.name
+    places = [p for item in registry.REGISTRY.values() for p in item.places]
+    assert len(set(places)) == len(places)
+
+
+def test_the_catalogue_refuses_doubles_and_unknown_fields():
+    row = "- {name: a, about: b, licence: c, schema: text, citation: d, places: []"
+    assert registry.read_catalogue(row + "}")["a"].about == "b"
+    with pytest.raises(ValueError, match="two entries are called a"):
+        registry.read_catalogue(f"{row}}}\n{row}}}")
+    with pytest.raises(TypeError):
+        registry.read_catalogue(row + ", colour: red}")
+
+
+def test_legal_status_is_told_and_nothing_is_fetched(stage):
+    for name in ("the_pile", "redpajama_1t"):
+        with pytest.raises(MinimindError, match=r"cannot be fetched by this command.*Books3"):
+            registry.fetch(REAL[name])
+
+
+def test_terms_come_with_licence_and_citation():
+    text = "\n".join(registry.terms(REAL["ceval"]))
+    for part in ("CC-BY-NC-SA-4.0", "Huang et al. 2023", "non-commercial", "do not train on it"):
+        assert part in text
+
+
+def test_a_mirror_of_the_hub(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example/")
+    assert REAL["dolly"].link.startswith("https://mirror.example/datasets/databricks/")
+    assert REAL["gsm8k"].link == REAL["gsm8k"].url  # not on the hub
+    monkeypatch.delenv("HF_ENDPOINT")
+    assert REAL["dolly"].link == REAL["dolly"].url
+
+
+def test_stories_are_parted_where_the_file_says(stage, tmp_path, monkeypatch):
+    text = b"Once.\n<|endoftext|>\nTwice.\n<|endoftext|>\n"
+    sha = hashlib.sha256(text).hexdigest()
+    item = make(tmp_path / "x", bytes=len(text), sha256=sha, split_on="<|endoftext|>")
+    monkeypatch.setattr(registry, "REGISTRY", {item.name: item})
+    put(tmp_path, text)
+    assert corpus.load_corpus(item.name).documents == ("Once.", "Twice.")
+
+
+def test_rows_of_another_schema_are_no_corpus():
+    with pytest.raises(MinimindError, match="alpaca has rows of the schema sft"):
+        corpus.load_corpus("alpaca")
 
 
 def test_data_folder_that_is_none(stage, monkeypatch):
