@@ -135,8 +135,8 @@ class Aligner(Chooser):
         return self.script[self.step - 1]
 
     def _fits(self, option: Any) -> bool:
-        head = getattr(option, "head", "")
-        return self.target.startswith(head, self.place)
+        fits = getattr(option, "fits", None)
+        return fits is None or fits(self.target, self.place)
 
     def pick(self, options: Sequence[T]) -> T:
         index = self._branch(lambda: [i for i, o in enumerate(options) if self._fits(o)])

@@ -16,8 +16,8 @@ from minimind_wiki.data.world.state import Event, State
 from minimind_wiki.data.world.teller import ANYONE, HER, HIM, SOMEWHERE, Teller
 from minimind_wiki.data.world.words import QUESTS, THINGS
 
-_EPISODES = Weighted({1: 4, 2: 4, 3: 2})
-_FILLERS = Weighted({0: 4, 1: 4, 2: 2})
+_EPISODES = Weighted({1: 5, 2: 4, 3: 1})
+_FILLERS = Weighted({0: 5, 1: 4, 2: 1})
 _FLIP = Weighted({True: 1, False: 1})
 _MOSTLY = Weighted({True: 3, False: 1})
 
@@ -308,7 +308,7 @@ def _swap(t: Teller, s: str, o: str, thing: str) -> None:
 
 def _found(t: Teller, s: str, o: str, thing: str) -> None:
     _go(t, s, SOMEWHERE)
-    _do(t, "there", ("lies", thing, t.state.at[s]), S=s, T=thing)
+    _do(t, "spies", ("lies", thing, t.state.at[s]), S=s, T=thing)
     _do(t, "take", ("take", s, thing), S=s, T=thing)
     _do(t, "whose", S=s, T=thing)
     _join(t, s, o)

@@ -34,11 +34,34 @@ _A_LOOK = tuple(a(look) for look in LOOKS)
 _THE_LOOK = tuple("the " + look for look in LOOKS)
 _ACTIONS = {"go", "take", "drop", "give", "mend", "ask"}
 _THEN = {
-    "tale": Weighted({"": 5, "Then ": 2, "After a while, ": 1, "A little later, ": 1, "Soon ": 1}),
-    "letter": Weighted({"": 5, "Then ": 2, "After that, ": 1, "Later, ": 1}),
-    "live": Weighted({"": 4, "Now ": 3, "Then ": 1}),
+    "tale": Weighted(
+        {
+            "": 5,
+            "Then ": 2,
+            "After a while, ": 1,
+            "A little later, ": 1,
+            "Soon ": 1,
+            "Before long ": 1,
+            "Next, ": 1,
+            "At that, ": 1,
+            "Shortly after, ": 1,
+        }
+    ),
+    "letter": Weighted(
+        {
+            "": 5,
+            "Then ": 2,
+            "After that, ": 1,
+            "Later, ": 1,
+            "Soon ": 1,
+            "A bit later ": 1,
+            "Afterwards ": 1,
+            "So ": 1,
+        }
+    ),
+    "live": Weighted({"": 4, "Now ": 3, "Then ": 1, "Next, ": 1, "So ": 1, "After a while ": 1}),
 }
-_STEPS = (5, 10, 15, 20, 30)
+_STEPS = (4, 5, 8, 10, 12, 15, 20, 25)
 _HER_BY_SPLIT = {s: tuple(n for n in words_of(s).names if IS_HER[n]) for s in
                  ("train", "validation", "test")}  # fmt: skip
 _HIS_BY_SPLIT = {s: tuple(n for n in words_of(s).names if not IS_HER[n]) for s in _HER_BY_SPLIT}
@@ -104,7 +127,8 @@ class Teller:
                 slot, form, capital = part
                 self._fill(slot, form, capital and not connected)
                 connected = False
-        self.before, self.things_before = self.now, self.things_now
+        self.before = [] if line.crowd else self.now
+        self.things_before = self.things_now
         return roles
 
     def _connect(self) -> bool:
@@ -132,7 +156,7 @@ class Teller:
         elif slot in ("T", "U"):
             self._thing(slot, form, capital)
         elif slot in ("trait", "job"):
-            person = self.roles.get("O") or self.roles["S"]
+            person = "O" if "O" in self.roles else "S"  # its name may stand later in the line
             if slot == "trait":
                 told = self.c.tell(A_TRAIT)
                 self.facts.append((person, "trait", TRAITS[A_TRAIT.index(told)]))
@@ -140,7 +164,7 @@ class Teller:
                 self.facts.append((person, "job", self.c.tell(JOBS)))
         elif slot == "relation":
             told = self.c.tell(HER_RELATIONS if self.roles["O"] == HER else HIS_RELATIONS)
-            self.facts.append((self.roles["S"], "relation", told))
+            self.facts.append(("S", "relation", told))
         else:
             self.c.tell(self.lexicon[slot])
 
@@ -157,6 +181,10 @@ class Teller:
         if person in (HER, HIM, ANYONE):
             person = self._new_person(person)
             self.roles[role] = person
+            self.now.append(person)
+            return
+        if form == "name":
+            c.say(person)
             self.now.append(person)
             return
         if person == self.narrator:
@@ -228,7 +256,8 @@ class Teller:
 
     def learn(self, other: str = "") -> None:
         """Turn the facts told into events; `other` is whom a relation was told of."""
-        for person, kind, value in self.facts:
+        for role, kind, value in self.facts:
+            person = self.roles[role]
             if kind == "relation":
                 self.event("relation", person, other, value)
             else:
