@@ -3,12 +3,16 @@
 *Bytes per token*: how much text one step of the model reads. *Fertility* (Rust et al. 2021,
 arXiv:2012.15613): tokens per word, where a word is what stands between spaces, and each Chinese
 character is one. *Embedding share*: the part of the model's parameters that the vocabulary takes.
+*Digits*: in how many ways numbers of one length are
+cut; where 2024 is one token and 2025 is two, the model cannot learn one way to add (Singh & Strouse
+2024, arXiv:2402.14903).
 Losses of models with different vocabularies compare per byte, never per token.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,15 +23,17 @@ _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(f"[{_HAN}]|[^\\s{_HAN}]+")
 
 
-class Tokenizer(Protocol):
-    """What is compared."""
+class Compared(Protocol):
+    """What is compared: less than a whole `protocol.Tokenizer`."""
 
-    vocab_size: int
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids."""
 
-    def encode(self, text: str, specials: bool = False) -> Sequence[int]:
+    def encode(self, text: str, specials: bool = False) -> list[int]:
         """The ids of `text`."""
 
-    def decode(self, ids: list[int], specials: bool = False) -> str:
+    def decode(self, ids: Sequence[int], specials: bool = False) -> str:
         """The text of `ids`."""
 
 
@@ -78,7 +84,7 @@ def embedding_share(vocab_size: int, hidden_size: int, body: int, tied: bool = T
 
 
 def compare(
-    tokenizers: Mapping[str, Tokenizer],
+    tokenizers: Mapping[str, Compared],
     texts: Mapping[str, str],
     hidden_size: int,
     body: int,
@@ -106,6 +112,44 @@ def compare(
                 )
             )
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """How numbers of four digits are cut. `ways`: lengths of the parts -> how many numbers."""
+
+    ways: Mapping[tuple[int, ...], int]
+
+    @property
+    def per_token(self) -> float:
+        """Digits for each token."""
+        tokens = sum(len(way) * count for way, count in self.ways.items())
+        return 4 * sum(self.ways.values()) / tokens
+
+
+def digits(tokenizer: Compared) -> Digits:
+    """Each number from 1000 to 9999 after a space, as it stands in a text."""
+    ways: Counter[tuple[int, ...]] = Counter()
+    for number in range(1000, 10_000):
+        parts = [tokenizer.decode([token]) for token in tokenizer.encode(f" {number}")]
+        lengths = (sum(character.isdigit() for character in part) for part in parts)
+        ways[tuple(length for length in lengths if length)] += 1
+    return Digits(dict(ways.most_common()))
+
+
+def digits_table(tokenizers: Mapping[str, Compared]) -> str:
+    """A line for each tokenizer: digits a token, ways to cut, and the commonest way."""
+    width = max(map(len, tokenizers))
+    lines = ["Digits of the numbers 1000 to 9999:"]
+    for label, tokenizer in tokenizers.items():
+        found = digits(tokenizer)
+        way, count = next(iter(found.ways.items()))
+        total, ways = sum(found.ways.values()), len(found.ways)
+        lines.append(
+            f"  {label.ljust(width)}  {found.per_token:.2f} digits a token, cut in {ways} "
+            f"way{'s' * (ways > 1)}, {count / total:.0%} of them as {'+'.join(map(str, way))}"
+        )
+    return "\n".join(lines)
 
 
 def table(rows: Sequence[Row]) -> str:

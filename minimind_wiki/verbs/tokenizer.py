@@ -10,7 +10,7 @@ from typing import Any
 
 from minimind_wiki.data import Corpus, load_corpus
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
-from minimind_wiki.tokenizer.compare import compare, table
+from minimind_wiki.tokenizer.compare import Compared, compare, digits_table, table
 from minimind_wiki.tokenizer.layout import LAYOUTS
 from minimind_wiki.tokenizer.library import (
     KINDS,
@@ -19,6 +19,7 @@ from minimind_wiki.tokenizer.library import (
     save_library,
     train_library,
 )
+from minimind_wiki.tokenizer.published import open_published
 from minimind_wiki.tokenizer.samples import SAMPLES
 
 HELP = "Learn a vocabulary from text, or compare vocabularies."
@@ -44,8 +45,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
                        help="learn with this package's own Python instead of the library; "
                        "same result")  # fmt: skip
     match = actions.add_parser("compare", help="bytes per token, tokens per word, embedding share")
-    match.add_argument("folders", type=Path, nargs="+", metavar="DIR",
+    match.add_argument("folders", type=Path, nargs="*", metavar="DIR",
                        help="a folder with a tokenizer.json, or such a file")  # fmt: skip
+    match.add_argument("--with", dest="published", action="append", default=[],
+                       metavar="PATH[=NAME]",
+                       help="a published tokenizer: tokenizer.json, tiktoken's ranks or a "
+                       "SentencePiece .model; may be given several times")  # fmt: skip
+    match.add_argument("--learn", metavar="F",
+                       help="learn one of each kind from this text, as in train, and compare "
+                       "these too")  # fmt: skip
+    match.add_argument("--vocab-size", type=int, default=6400, metavar="N",
+                       help="entries of what --learn learns (default: 6400)")  # fmt: skip
     match.add_argument("--data", action="append", metavar="F",
                        help="text to compare on, as in train; may be given several times. Take "
                        "text that none was learned from (default: four samples)")  # fmt: skip
@@ -108,7 +118,21 @@ def _learn(args: argparse.Namespace, reserved: dict[str, bool], corpus: Corpus) 
 
 
 def _compare(args: argparse.Namespace) -> int:
-    tokenizers = {str(folder): LibraryTokenizer.load(folder) for folder in args.folders}
+    tokenizers: dict[str, Compared] = {str(f): LibraryTokenizer.load(f) for f in args.folders}
+    for spec in args.published:
+        path, _, name = spec.rpartition("=") if "=" in spec else (spec, "", "")
+        tokenizers[name or path] = open_published(path)
+    if args.learn:
+        learning = load_corpus(args.learn, _bar("fetching"))
+        print(learning.describe())
+        for kind in KINDS:
+            learned = train_library(chunks(learning.documents), args.vocab_size, kind=kind)
+            tokenizers[f"learned {kind}"] = LibraryTokenizer(learned.to_str(), kind)
+    if not tokenizers:
+        raise WrongCall(
+            "there is nothing to compare. Give a folder with a tokenizer.json, --with a published "
+            "tokenizer, or --learn embedded."
+        )
     texts = dict(SAMPLES)
     if args.data:
         corpora = [load_corpus(spec, _bar("fetching")) for spec in args.data]
@@ -116,6 +140,7 @@ def _compare(args: argparse.Namespace) -> int:
     hidden, body, tied = _shape(args.preset)
     print(table(compare(tokenizers, texts, hidden, body, tied)))
     print(f"embedding: share of the parameters in the model '{args.preset}' with this vocabulary.")
+    print(digits_table(tokenizers))
     return 0
 
 

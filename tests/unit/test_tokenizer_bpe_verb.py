@@ -1,14 +1,24 @@
 """`minimind tokenizer`, as a reader calls it, and the library behind it."""
 
+import importlib.util
 import json
 
 import pytest
 
 from minimind_wiki.cli import main
 from minimind_wiki.errors import MinimindError, WrongCall
-from minimind_wiki.tokenizer.compare import compare, count_words, embedding_share
+from minimind_wiki.tokenizer.compare import (
+    compare,
+    count_words,
+    digits,
+    digits_table,
+    embedding_share,
+)
+from minimind_wiki.tokenizer.fast_bpe import FastBPETokenizer, train_fast
 from minimind_wiki.tokenizer.layout import CHATML, MINIMIND
 from minimind_wiki.tokenizer.library import LibraryTokenizer, save_library, train_library
+from minimind_wiki.tokenizer.pretokenize import count_pieces
+from minimind_wiki.tokenizer.published import CUTS, QWEN, from_ranks, open_published
 from minimind_wiki.tokenizer.samples import SAMPLES, mixed_text
 from minimind_wiki.tokenizer.template import TEMPLATE
 
@@ -77,6 +87,7 @@ def test_wrong_calls_are_told_in_one_line(call, tmp_path):
         (("compare", tmp_path), 1, "tokenizer.json does not exist"),
         (("compare", tmp_path / "empty.txt"), 1, "not a tokenizer that can be read"),
         (("train",), 2, "--out"),
+        (("compare",), 2, "nothing to compare"),
     ]:
         found, _, err = call(*words)
         assert (found, err.count("\n")) == (status, 1), words
@@ -135,3 +146,98 @@ def test_compare_counts_what_it_says(tmp_path):
     assert (row.bytes_per_token, row.fertility, row.embedding_share) == (1.75, 2.0, 0.5)
     with pytest.raises(MinimindError, match="t has no words"):
         compare({"letters": Letters()}, {"t": " \n"}, 5, 50)
+
+
+def ranks_of(tokenizer):
+    """Our merges in tiktoken's form: the token's bytes, and its place."""
+    from base64 import b64encode
+
+    names = [bytes([byte]) for byte in range(256)]
+    names += [tokenizer.token_bytes(token) for token in range(259, tokenizer.vocab_size)]
+    return b"\n".join(b64encode(name) + b" %d" % rank for rank, name in enumerate(names))
+
+
+def test_published_files_are_opened_by_their_content(tmp_path):
+    """Ranks of our own merges: the same pieces as ours; anything else is told."""
+    ours = FastBPETokenizer(*train_fast(count_pieces([mixed_text(300)]), 700, tuple(CHATML)))
+    for name in ("own.tiktoken", "tokenizer.model"):
+        (tmp_path / name).write_bytes(ranks_of(ours))
+        opened = open_published(tmp_path / name)
+        assert opened.vocab_size == ours.vocab_size - 3
+        for text in [*SAMPLES.values(), mixed_text(50, seed=9)]:
+            theirs = [opened.byte_length(token) for token in opened.encode(text)]
+            assert theirs == [ours.byte_length(token) for token in ours.encode(text)]
+            assert opened.decode(opened.encode(text)) == text
+    ours.save(tmp_path)
+    for place in (tmp_path, tmp_path / "tokenizer.json"):
+        assert open_published(place).encode(SAMPLES["code"]) == ours.encode(SAMPLES["code"])
+    (tmp_path / "bad.tiktoken").write_bytes(b"IQ== 0\nIg== 1\n")
+    with pytest.raises(MinimindError, match="not a tokenizer that can be read"):
+        open_published(tmp_path / "bad.tiktoken")
+    with pytest.raises(MinimindError, match="a SentencePiece"):
+        open_published(tmp_path / "none.model")
+
+
+@pytest.mark.parametrize("size", CUTS)
+def test_the_published_cuts_lose_nothing(size):
+    ranks = {bytes([byte]): byte for byte in range(256)}
+    opened = from_ranks(ranks | {b"12": 256, b"123": 257}, "cut", CUTS[size])
+    for text in SAMPLES.values():
+        assert opened.decode(opened.encode(text)) == text
+    parts = [opened.decode([token]) for token in opened.encode("1234")]
+    assert parts == (["1", "2", "3", "4"] if CUTS[size] == QWEN else ["123", "4"])
+
+
+def test_sentencepiece_models_are_opened(tmp_path):
+    from minimind_wiki.tokenizer.published import SentencePiece
+
+    file = tmp_path / "m.model"
+    file.write_bytes(b"not a model")
+    if importlib.util.find_spec("sentencepiece") is None:
+        with pytest.raises(MinimindError, match="pip install sentencepiece"):
+            open_published(file)
+        return
+    with pytest.raises(MinimindError, match="not a SentencePiece model"):
+        open_published(file)
+    import sentencepiece
+
+    text = tmp_path / "t.txt"
+    text.write_text(mixed_text(500), encoding="utf-8")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text), model_prefix=str(tmp_path / "m"), vocab_size=500, byte_fallback=True,
+        minloglevel=2,
+    )  # fmt: skip
+    opened = open_published(file)
+    assert isinstance(opened, SentencePiece) and opened.vocab_size == 500
+    assert opened.decode(opened.encode("The mill.")) == "The mill."
+
+
+def test_digits_are_counted_as_they_are_cut():
+    class Pairs:
+        """Two digits a token, but a number that begins with 9 as a whole."""
+
+        vocab_size = 100_000
+
+        def encode(self, text, specials=False):
+            number = text.strip()
+            parts = [number] if number[0] == "9" else [number[:2], number[2:]]
+            return [int(part) + 10 ** len(part) for part in parts]
+
+        def decode(self, ids, specials=False):
+            return "".join(str(token)[1:] for token in ids)
+
+    found = digits(Pairs())
+    assert found.ways == {(2, 2): 8000, (4,): 1000}
+    assert found.per_token == 4 * 9000 / (2 * 8000 + 1000)
+    assert "2.12 digits a token, cut in 2 ways, 89% of them as 2+2" in digits_table({"p": Pairs()})
+
+
+def test_compare_learns_and_opens_published_ones(call, tmp_path):
+    ours = FastBPETokenizer(*train_fast(count_pieces([mixed_text(50)]), 300, tuple(CHATML)))
+    (tmp_path / "r.tiktoken").write_bytes(ranks_of(ours))
+    status, out, _ = call("compare", "--with", f"{tmp_path / 'r.tiktoken'}=ranks",
+                          "--learn", "embedded", "--vocab-size", 600)  # fmt: skip
+    assert status == 0
+    for name in ("ranks", "learned bpe", "learned unigram", "learned wordpiece"):
+        assert len([line for line in out.splitlines() if f" {name} " in f" {line} "]) == 5
+    assert " no" not in out  # each gives its text back
