@@ -67,7 +67,7 @@ _WORDS: dict[str, str] = {
         left of, to the right of, across from""",
     "landmark": """
         fence, wall, hedge, cart, barrel, gate, bench, steps, door, woodpile, haystack, ditch,
-        signpost, wagon, manger, stump, oak, birch, elm, pump, path, window, porch, shed, crate,
+        signpost, wagon, haycart, stump, oak, birch, elm, pump, path, window, porch, shed, crate,
         wheelbarrow, log, rock, bush, nettles, puddle, post, pillar, plough, beehive, henhouse,
         doghouse, milestone, sundial, fountain, archway, railing, table, ivy, grindstone, stile,
         thicket, doorway, cellar, stable, kennel, flagpole, scarecrow, rosebush, brook, boulder,
