@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
+from minimind_wiki.data.world import translate
 from minimind_wiki.data.world.chooser import Chooser
 from minimind_wiki.data.world.questions import Question, questions
 from minimind_wiki.data.world.shape import Row, chat
@@ -217,9 +218,13 @@ KINDS: dict[str, tuple[Callable[..., Row], str]] = {
     "pretrain": (pretrain, "pretrain"), "sft": (sft, "sft"), "questions": (ask, "sft"),
     "dialogue": (dialogue, "sft"), "arithmetic": (sums, "sft"), "instructions": (follow, "sft"),
     "preference": (preference, "preference"), "rl": (rl, "agent"), "tools": (tools, "agent"),
+    "translation": (translate.translation, "sft"), "parallel": (translate.parallel, "pretrain"),
 }  # fmt: skip
 
 
+_CHECKS: dict[str, Callable[[Row], bool]] = {
+    "translation": translate.check, "parallel": translate.check,
+}  # fmt: skip
 # what `make_rows` takes beside the usual, by kind
 OPTIONS: dict[str, tuple[str, ...]] = {"preference": ("noise", "length_bias")}
 
@@ -274,4 +279,4 @@ def check_row(kind: str, row: Row) -> bool:
     if kind == "arithmetic":
         solution = row["conversations"][-1]["content"]
         return steps_are_right(solution, solution.rsplit("The answer is ", 1)[-1][:-1])
-    return True
+    return kind not in _CHECKS or _CHECKS[kind](row)
