@@ -32,28 +32,52 @@ def causal_mask(queries: int, keys: int, device: torch.device | None = None) -> 
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
 
-def causal_attention(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor) -> Tensor:
-    """softmax(q kᵀ / sqrt(D) + mask) v, as it is written; (B, H, T, D). Softmax in float32."""
+def document_mask(documents_BT: Tensor) -> Tensor:
+    """True where a query may look in packed rows: before it, in its own document; (B, 1, T, T).
+
+    A place of padding looks at the padding before it, so that no row of the softmax is empty.
+
+    >>> document_mask(torch.tensor([[1, 1, 2]]))[0, 0].int()
+    tensor([[1, 0, 0],
+            [1, 1, 0],
+            [0, 0, 1]], dtype=torch.int32)
+    """
+    same_BTT = documents_BT[:, :, None] == documents_BT[:, None, :]
+    return same_BTT.tril()[:, None]
+
+
+def causal_attention(
+    q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, allowed: Tensor | None = None
+) -> Tensor:
+    """softmax(q kᵀ / sqrt(D) + mask) v, as it is written; (B, H, T, D). Softmax in float32.
+
+    `allowed`, where given, takes the causal mask's place: bool, broadcast to (B, H, T, S).
+    """
     group = q_BHTD.shape[1] // k_BKSD.shape[1]
     k_BHSD = k_BKSD.repeat_interleave(group, dim=1)
     v_BHSD = v_BKSD.repeat_interleave(group, dim=1)
     score_BHTS = q_BHTD @ k_BHSD.transpose(-1, -2) / math.sqrt(q_BHTD.shape[-1])
-    allowed_TS = causal_mask(score_BHTS.shape[-2], score_BHTS.shape[-1], score_BHTS.device)
-    score_BHTS = score_BHTS.masked_fill(~allowed_TS, float("-inf"))
+    if allowed is None:
+        allowed = causal_mask(score_BHTS.shape[-2], score_BHTS.shape[-1], score_BHTS.device)
+    score_BHTS = score_BHTS.masked_fill(~allowed, float("-inf"))
     weight_BHTS = torch.softmax(score_BHTS.float(), dim=-1).to(q_BHTD.dtype)
     return weight_BHTS @ v_BHSD
 
 
-def fused_causal_attention(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor) -> Tensor:
+def fused_causal_attention(
+    q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, allowed: Tensor | None = None
+) -> Tensor:
     """`causal_attention` in one kernel. A single query needs no mask: it may see everything."""
     queries, keys = q_BHTD.shape[2], k_BKSD.shape[2]
-    continued = queries > 1 and queries != keys  # torch's is_causal aligns the wrong corner here
+    # torch's is_causal aligns the wrong corner where the queries go on from a cache
+    if allowed is None and 1 < queries != keys:
+        allowed = causal_mask(queries, keys, q_BHTD.device)
     return F.scaled_dot_product_attention(
         q_BHTD,
         k_BKSD,
         v_BKSD,
-        attn_mask=causal_mask(queries, keys, q_BHTD.device) if continued else None,
-        is_causal=queries > 1 and not continued,
+        attn_mask=allowed,
+        is_causal=allowed is None and queries > 1,
         enable_gqa=q_BHTD.shape[1] != k_BKSD.shape[1],
     )
 
@@ -80,6 +104,7 @@ class Attention(nn.Module):
         x_BTD: Tensor,
         rope: tuple[Tensor, Tensor] | None = None,
         cache: KVCache | None = None,
+        allowed: Tensor | None = None,
     ) -> Tensor:
         q_BHTD = self._heads(self.q_proj(x_BTD), self.q_norm)
         k_BKTD = self._heads(self.k_proj(x_BTD), self.k_norm)
@@ -88,7 +113,7 @@ class Attention(nn.Module):
             q_BHTD, k_BKTD = apply_rope(q_BHTD, *rope), apply_rope(k_BKTD, *rope)
         if cache is not None:
             k_BKTD, v_BKTD = cache.extend(self.layer, k_BKTD, v_BKTD)
-        out_BHTD = fused_causal_attention(q_BHTD, k_BKTD, v_BKTD)
+        out_BHTD = fused_causal_attention(q_BHTD, k_BKTD, v_BKTD, allowed)
         return self.o_proj(out_BHTD.transpose(1, 2).flatten(2))
 
     def _heads(self, x_BTE: Tensor, norm: nn.Module | None) -> Tensor:

@@ -46,6 +46,7 @@ class Block(nn.Module):
         x_BTD: Tensor,
         rope: tuple[Tensor, Tensor] | None = None,
         cache: KVCache | None = None,
+        allowed: Tensor | None = None,
     ) -> Tensor:
-        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rope, cache)
+        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rope, cache, allowed)
         return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))

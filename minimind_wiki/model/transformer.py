@@ -22,12 +22,25 @@ import torch
 from torch import Tensor, nn
 
 from minimind_wiki.errors import WrongCall
+from minimind_wiki.model.attention import document_mask
 from minimind_wiki.model.block import Block, make_norm
 from minimind_wiki.model.cache import KVCache
 from minimind_wiki.model.config import ModelConfig
 from minimind_wiki.model.rope import RotaryTables
 
 RESIDUAL_WRITERS = ("o_proj.weight", "down_proj.weight")
+
+
+def positions_in(documents_BT: Tensor) -> Tensor:
+    """Place of each token in its own document of a packed row, (B, T) int64.
+
+    >>> positions_in(torch.tensor([[1, 1, 2, 2, 2]]))
+    tensor([[0, 1, 0, 1, 2]])
+    """
+    place_T = torch.arange(documents_BT.shape[1], device=documents_BT.device)
+    begins_BT = torch.ones_like(documents_BT, dtype=torch.bool)
+    begins_BT[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
+    return place_T - torch.where(begins_BT, place_T, 0).cummax(dim=1).values
 
 
 class Decoder(nn.Module):
@@ -46,12 +59,19 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(Block(config, i) for i in range(config.num_hidden_layers))
         self.norm = make_norm(config)
 
-    def forward(self, ids_BT: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(
+        self,
+        ids_BT: Tensor,
+        cache: KVCache | None = None,
+        documents_BT: Tensor | None = None,
+    ) -> Tensor:
         if ids_BT.dim() != 2:
             raise WrongCall(
                 f"token ids have shape {tuple(ids_BT.shape)}; give (batch, time), for one sequence "
                 "ids[None]."
             )
+        if documents_BT is not None and cache is not None:
+            raise WrongCall("packed rows have no cache: give documents or a cache, not both.")
         start = 0 if cache is None else cache.length
         stop = start + ids_BT.shape[1]
         if stop > self.config.max_position_embeddings:
@@ -61,10 +81,17 @@ class Decoder(nn.Module):
             )
         x_BTD = self.embed_tokens(ids_BT)
         if self.embed_positions is not None:
-            x_BTD = x_BTD + self.embed_positions.weight[start:stop].to(x_BTD.dtype)
+            if documents_BT is None:
+                place_TD = self.embed_positions.weight[start:stop]
+            else:
+                place_TD = self.embed_positions(positions_in(documents_BT))
+            x_BTD = x_BTD + place_TD.to(x_BTD.dtype)
+        # Rotary positions need not begin anew in each document: they only enter as differences,
+        # and the mask leaves none between documents.
         rope = None if self.rotary is None else self.rotary(start, stop)
+        allowed = None if documents_BT is None else document_mask(documents_BT)
         for layer in self.layers:
-            x_BTD = layer(x_BTD, rope, cache)
+            x_BTD = layer(x_BTD, rope, cache, allowed)
         if cache is not None:
             cache.advance(ids_BT.shape[1])
         return self.norm(x_BTD)
@@ -91,13 +118,20 @@ class Transformer(nn.Module):
         if seed is not None and device.type != "meta":
             self.reset_parameters(seed)
 
-    def forward(self, ids_BT: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(
+        self,
+        ids_BT: Tensor,
+        cache: KVCache | None = None,
+        documents_BT: Tensor | None = None,
+    ) -> Tensor:
         """Scores of the next token at every position, (B, T, V).
 
-        With a cache, the ids continue the tokens that it holds, and are added to it.
-        Raises WrongCall if the shape is not (B, T) or the sequence is too long for the model.
+        With a cache, the ids continue the tokens that it holds, and are added to it. In packed
+        rows `documents_BT` numbers the document of each token (see `minimind_wiki.data.packing`),
+        and no token sees another document. Raises WrongCall if the shape is not (B, T), the
+        sequence is too long for the model, or both a cache and documents are given.
         """
-        return self.lm_head(self.model(ids_BT, cache))
+        return self.lm_head(self.model(ids_BT, cache, documents_BT))
 
     @torch.no_grad()
     def reset_parameters(self, seed: int) -> None:

@@ -8,14 +8,56 @@ Shapes: B windows in a batch, T tokens in a window.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from minimind_wiki.data import Corpus
+from minimind_wiki.data.packing import IGNORE, Batch
 from minimind_wiki.errors import MinimindError
-from minimind_wiki.tokenizer import ByteTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What the model reads in one step: rows of ids, the token to predict at each, and, in packed
+    rows, the number of each token's document. A label of IGNORE is not predicted.
+    """
+
+    ids_BT: Tensor
+    labels_BT: Tensor
+    documents_BT: Tensor | None = None
+
+    @property
+    def predicted(self) -> int:
+        """Number of tokens to predict."""
+        return int((self.labels_BT != IGNORE).sum())
+
+    def to(self, device: torch.device) -> Tokens:
+        """The same on a device."""
+        documents = None if self.documents_BT is None else self.documents_BT.to(device)
+        return Tokens(self.ids_BT.to(device), self.labels_BT.to(device), documents)
+
+    def split(self, rows: int) -> Iterator[Tokens]:
+        """Micro-batches of at most `rows` rows."""
+        for at in range(0, len(self.ids_BT), rows):
+            documents = None if self.documents_BT is None else self.documents_BT[at : at + rows]
+            yield Tokens(self.ids_BT[at : at + rows], self.labels_BT[at : at + rows], documents)
+
+
+def shifted(ids_BT: Tensor) -> Tokens:
+    """Windows (B, T+1) as (B, T) inputs and what follows each."""
+    return Tokens(ids_BT[:, :-1], ids_BT[:, 1:])
+
+
+def from_packed(batch: Batch) -> Tokens:
+    """Packed rows, with their documents where a row holds more than one."""
+    documents = torch.from_numpy(batch.documents)
+    several = bool((documents != documents[:, :1]).any())
+    return Tokens(
+        torch.from_numpy(batch.ids), torch.from_numpy(batch.labels), documents if several else None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +66,6 @@ class Split:
 
     train: np.ndarray
     held_out: np.ndarray
-
-
-def tokenize(corpus: Corpus, tokenizer: ByteTokenizer) -> np.ndarray:
-    """All documents as one array of ids; where there are several, each ends with the eos id."""
-    kind = np.uint16 if tokenizer.vocab_size < 1 << 16 else np.uint32
-    end = [tokenizer.eos_id] if len(corpus.documents) > 1 else []
-    parts = [np.array(tokenizer.encode(text) + end, dtype=kind) for text in corpus.documents]
-    return np.concatenate(parts)
 
 
 def split_ids(ids: np.ndarray, held_out: float, context_length: int, source: str) -> Split:
@@ -74,12 +108,12 @@ class Batches:
         numbers = range(step * self.batch_size, (step + 1) * self.batch_size)
         return np.array([self._starts_of(n // self.windows)[n % self.windows] for n in numbers])
 
-    def at(self, step: int) -> torch.Tensor:
+    def at(self, step: int) -> Tensor:
         """The windows of `step` with the token after each: ids (B, T+1), int64, on the CPU."""
         return gather(self.ids, self.starts(step), self.length)
 
 
-def gather(ids: np.ndarray, starts: np.ndarray, length: int) -> torch.Tensor:
+def gather(ids: np.ndarray, starts: np.ndarray, length: int) -> Tensor:
     """Windows of `length` tokens and their successor: (len(starts), length+1), int64."""
     return torch.from_numpy(ids[starts[:, None] + np.arange(length + 1)].astype(np.int64))
 

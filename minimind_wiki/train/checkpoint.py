@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from minimind_wiki.errors import MinimindError
 from minimind_wiki.infer import write_model_files
 from minimind_wiki.model import Transformer
-from minimind_wiki.tokenizer import ByteTokenizer
+from minimind_wiki.tokenizer import Tokenizer
 from minimind_wiki.train.loop import State
 from minimind_wiki.train.optim import load_optimizer_tensors, optimizer_tensors
 
@@ -38,7 +38,7 @@ def save_checkpoint(
     out: Path,
     model: Transformer,
     optimizer: torch.optim.Optimizer,
-    tokenizer: ByteTokenizer,
+    tokenizer: Tokenizer,
     state: State,
     about: dict[str, Any],
 ) -> Path:

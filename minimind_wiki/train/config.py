@@ -24,7 +24,11 @@ class TrainConfig:
     preset: str = "tiny"
     """Which model: a name of PRESETS."""
     data: str = ""
-    """Registry name, 'embedded', or a .txt/.jsonl file, also .gz."""
+    """Registry name, 'world', 'embedded', a .txt/.jsonl file, also .gz, or a folder of shards."""
+    tokenizer: str = "bytes"
+    """'bytes', or a folder that 'minimind tokenizer train' or a run wrote."""
+    packing: str = "auto"
+    """Rows of a batch: concat, pack, pad; auto: concat for one text, pack for documents."""
     seed: int = 0
     """Decides the initial weights, the order of the data and the samples."""
     steps: int = 1600
@@ -90,7 +94,8 @@ class TrainConfig:
         _require(self.batch_size % micro == 0, "micro_batch_size", micro,
                  f"a divisor of batch_size ({self.batch_size})")  # fmt: skip
         for name, known in (("device", ("auto", "cpu", "cuda", "mps")),
-                            ("dtype", ("auto", "float32", "bfloat16"))):  # fmt: skip
+                            ("dtype", ("auto", "float32", "bfloat16")),
+                            ("packing", ("auto", "concat", "pack", "pad"))):  # fmt: skip
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
 

@@ -11,7 +11,7 @@ import torch
 from minimind_wiki.errors import MinimindError
 from minimind_wiki.infer import load_model_folder, write_model_files
 from minimind_wiki.model import Transformer
-from minimind_wiki.tokenizer import ByteTokenizer
+from minimind_wiki.tokenizer import Tokenizer
 from minimind_wiki.train.checkpoint import list_checkpoints, read_state
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.loop import State
@@ -20,7 +20,7 @@ from minimind_wiki.train.loop import State
 def publish(
     out: Path,
     model: Transformer,
-    tokenizer: ByteTokenizer,
+    tokenizer: Tokenizer,
     state: State,
     run: dict[str, Any],
     device: torch.device,

@@ -4,28 +4,29 @@ Everything that changes during a run is in three places: the model, the optimize
 three are saved together, and everything else is a function of the configuration and the step.
 That is why a resumed run repeats the uninterrupted one to the bit (float32, same machine and
 threads; `tests/unit/test_train_resume.py`).
-Shapes: B windows, T tokens in each.
+Shapes: B rows, T tokens in each.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
+from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.errors import MinimindError
 from minimind_wiki.infer import generate
 from minimind_wiki.model import Transformer
-from minimind_wiki.tokenizer import ByteTokenizer
-from minimind_wiki.train.batches import Batches, Split, gather, measured_starts
+from minimind_wiki.tokenizer import Tokenizer
+from minimind_wiki.train.batches import Tokens
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.device import Place
+from minimind_wiki.train.feeds import Feed
 from minimind_wiki.train.report import Report, clock, printable
 from minimind_wiki.train.schedule import learning_rate
 
@@ -77,8 +78,8 @@ class Loop:
     config: TrainConfig
     model: Transformer
     optimizer: torch.optim.Optimizer
-    tokenizer: ByteTokenizer
-    split: Split
+    tokenizer: Tokenizer
+    feed: Feed
     place: Place
     state: State
     report: Report
@@ -91,7 +92,6 @@ class Loop:
     def run(self) -> bool:
         """Train to the last step. True when it was reached, False when `stopping` ended it."""
         config, state = self.config, self.state
-        batches = Batches(self.split.train, config.batch_size, config.context_length, config.seed)
         forward = torch.compile(self.model) if config.compile else self.model
         self.started_at = state.step
         if not state.held_out["step"]:
@@ -101,7 +101,7 @@ class Loop:
         try:
             while state.step < config.steps and not self.stopping():
                 began = time.perf_counter()
-                loss = self.step(forward, batches.at(state.step))
+                loss = self.step(forward, self.feed.at(state.step))
                 sitting += (spent := time.perf_counter() - began)
                 state.seconds += spent
                 self.record(loss, sitting)
@@ -123,25 +123,23 @@ class Loop:
                 raise NonFinite(self.explain(f"weight {name} is not finite", rate))
         self.last_saved, self.saved_step = self.save(), self.state.step
 
-    def step(self, forward: Callable[[torch.Tensor], torch.Tensor], ids_BT: torch.Tensor) -> float:
-        """One optimizer step on windows (B, T+1); the mean loss in nats per token.
+    def step(self, forward: Callable[..., torch.Tensor], batch: Tokens) -> float:
+        """One optimizer step; the mean loss in nats over the batch's predicted tokens.
 
-        The batch may pass in several micro-batches; all have the same number of tokens, so the
-        mean of their means is the mean over all tokens.
+        The batch may pass in several micro-batches. Each is weighed by its tokens, not by its rows:
+        packed rows and loss masks give some micro-batches far fewer tokens to predict than others.
         """
         config = self.config
         rate = learning_rate(self.state.step, config.steps, config.warmup,
                              config.learning_rate, config.min_learning_rate)  # fmt: skip
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        parts = ids_BT.to(self.place.device).split(config.micro_batch_size or config.batch_size)
+        tokens = max(1, batch.predicted)
         total = 0.0
-        for part_BT in parts:
-            with self.place.autocast():
-                logits_BTV = forward(part_BT[:, :-1])
-            loss = F.cross_entropy(logits_BTV.float().flatten(0, 1), part_BT[:, 1:].flatten())
-            (loss / len(parts)).backward()
-            total += loss.item() / len(parts)
+        for part in batch.to(self.place.device).split(config.micro_batch_size or config.batch_size):
+            loss = summed_loss(forward, part, self.place) / tokens
+            loss.backward()
+            total += loss.item()
         limit = config.gradient_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
         if not (math.isfinite(total) and math.isfinite(norm)):
@@ -183,9 +181,7 @@ class Loop:
     def measure(self) -> bool:
         """Held-out loss at this step, and a sample; True if it is the best so far."""
         config, state = self.config, self.state
-        loss, bits = held_out_loss(
-            self.model, self.split.held_out, config, self.place, self.tokenizer
-        )
+        loss, bits = held_out_loss(self.model, self.feed.held_out, self.place, self.tokenizer)
         if not math.isfinite(loss):
             raise NonFinite(self.explain(f"held-out loss is {loss}", config.learning_rate))
         state.held_out["step"].append(state.step)
@@ -194,7 +190,7 @@ class Loop:
         self.report.line(f"step {state.step:,}: held-out loss {loss:.4f} nats/token, "
                          f"{bits:.4f} bits/byte")  # fmt: skip
         if config.sample_tokens and state.step:
-            text = sample(self.model, self.tokenizer, config, self.place.device)
+            text = sample(self.model, self.tokenizer, self.feed.prompt, config, self.place.device)
             state.samples.append({"step": state.step, "text": text})
             self.report.line("  sample: " + printable(text).replace("\n", "\n          "))
         return state.best_step == state.step
@@ -207,45 +203,54 @@ class Loop:
                 f"({tokens / max(state.seconds, 1e-9):,.0f} tokens/s).")  # fmt: skip
 
 
+def summed_loss(forward: Callable[..., torch.Tensor], part: Tokens, place: Place) -> torch.Tensor:
+    """Cross-entropy in nats, summed over the predicted tokens; the softmax is in float32."""
+    with place.autocast():
+        logits_BTV = forward(part.ids_BT, documents_BT=part.documents_BT)
+    return F.cross_entropy(
+        logits_BTV.float().flatten(0, 1), part.labels_BT.flatten(), reduction="sum"
+    )
+
+
 @torch.no_grad()
 def held_out_loss(
-    model: Transformer, ids: np.ndarray, config: TrainConfig, place: Place, tokenizer: ByteTokenizer
+    model: Transformer, held_out: Sequence[Tokens], place: Place, tokenizer: Tokenizer
 ) -> tuple[float, float]:
-    """Mean nats per token and bits per byte over the fixed held-out windows.
+    """Mean nats per token and bits per byte over the held-out rows.
 
-    The windows are consecutive and disjoint (see `measured_starts`), each token is predicted from
-    its own window only, and none is predicted twice. Bits per byte divides by the bytes of text,
-    so that models with different tokenizers can be compared.
+    Each token is predicted from its own row (and document) only, and none is predicted twice. Bits
+    per byte divides by the bytes of text, so that models with different tokenizers can be compared.
     """
-    starts = measured_starts(len(ids), config.context_length, config.eval_windows)
-    total, tokens, size = 0.0, 0, 0
+    total, tokens = 0.0, 0
+    counts = torch.zeros(tokenizer.vocab_size, dtype=torch.int64)
     model.eval()
-    for at in range(0, len(starts), config.batch_size):
-        ids_BT = gather(ids, starts[at : at + config.batch_size], config.context_length)
-        targets = ids_BT[:, 1:].flatten()
-        with place.autocast():
-            logits_BTV = model(ids_BT[:, :-1].to(place.device))
-        total += F.cross_entropy(
-            logits_BTV.float().flatten(0, 1), targets.to(place.device), reduction="sum"
-        ).item()
+    for part in held_out:
+        total += summed_loss(model, part.to(place.device), place).item()
+        targets = part.labels_BT[part.labels_BT != IGNORE]
         tokens += targets.numel()
-        counts = torch.bincount(targets, minlength=tokenizer.vocab_size).tolist()
-        size += sum(n * tokenizer.byte_length(token) for token, n in enumerate(counts) if n)
+        counts += torch.bincount(targets, minlength=tokenizer.vocab_size)
     model.train()
+    seen = [(token, n) for token, n in enumerate(counts.tolist()) if n]
+    size = sum(n * tokenizer.byte_length(token) for token, n in seen)
     return total / tokens, total / (max(size, 1) * math.log(2))
 
 
 def sample(
-    model: Transformer, tokenizer: ByteTokenizer, config: TrainConfig, device: torch.device
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompt: Sequence[int],
+    config: TrainConfig,
+    device: torch.device,
 ) -> str:
-    """A short text after a line break, drawn with a generator of its own (temperature 0.8).
+    """A short text after the prompt's ids, drawn with a generator of its own (temperature 0.8).
 
     The run's own random state is not touched, so measuring more often changes no curve.
     """
-    prompt = torch.tensor([tokenizer.encode("\n")], device=device)
-    length = min(config.sample_tokens, model.config.max_position_embeddings - 1)
+    ids_BT = torch.tensor([list(prompt)], device=device)
+    length = min(config.sample_tokens, model.config.max_position_embeddings - len(prompt))
     generator = torch.Generator(device=device).manual_seed(config.seed)
     model.eval()
-    ids = generate(model, prompt, length, temperature=0.8, generator=generator)
+    ids = generate(model, ids_BT, length, temperature=0.8, generator=generator,
+                   stop_ids=(tokenizer.eos_id,))  # fmt: skip
     model.train()
-    return tokenizer.decode(ids[0, 1:].tolist()).strip()
+    return tokenizer.decode(ids[0, len(prompt) :].tolist()).strip()

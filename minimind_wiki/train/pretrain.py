@@ -19,16 +19,16 @@ import numpy as np
 import torch
 
 from minimind_wiki import __version__
-from minimind_wiki.data import Corpus, load_corpus
+from minimind_wiki.data import Corpus
 from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer import load_model_folder
 from minimind_wiki.model import Transformer, preset
-from minimind_wiki.tokenizer import ByteTokenizer
-from minimind_wiki.train.batches import Split, measured_starts, split_ids, tokenize
+from minimind_wiki.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
 from minimind_wiki.train.bigram import bigram_loss
 from minimind_wiki.train.checkpoint import load_training_state, read_state, save_checkpoint
 from minimind_wiki.train.config import TrainConfig, command
 from minimind_wiki.train.device import choose
+from minimind_wiki.train.feeds import Feed, make_feed
 from minimind_wiki.train.folder import newest, publish, refuse_used
 from minimind_wiki.train.interrupt import until_signal
 from minimind_wiki.train.loop import Loop, State
@@ -54,16 +54,20 @@ def pretrain(
     resume: bool = False,
     report: Report | None = None,
     corpus: Corpus | None = None,
+    tokenizer: Tokenizer | None = None,
+    feed: Feed | None = None,
 ) -> Outcome:
     """Train the preset with the given model fields, or go on with the run in `out`.
 
-    With `resume`, `config` and `model_fields` must be the run's own (see `saved_run`); they are not
-    read from `out` here. Errors: WrongCall for settings that cannot work, MinimindError for data,
-    disk and device faults and for a run folder in use, `NonFinite` when the loss blows up.
+    `corpus`, `tokenizer` and `feed` take the place of what `config` names, for an experiment that
+    has its own. With `resume`, `config` and `model_fields` must be the run's own (see `saved_run`);
+    they are not read from `out` here. Errors: WrongCall for settings that cannot work,
+    MinimindError for data, disk and device faults and for a run folder in use, `NonFinite` when the
+    loss blows up.
     """
     report = report or Quiet()
     config.validate()
-    tokenizer = ByteTokenizer()
+    tokenizer = tokenizer or open_tokenizer(config.tokenizer)
     shape = preset(config.preset, **{
         "vocab_size": tokenizer.vocab_size, "pad_token_id": tokenizer.pad_id,
         "bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id,
@@ -78,44 +82,35 @@ def pretrain(
     place = choose(config.device, config.dtype)
     if config.threads:
         torch.set_num_threads(config.threads)
-    corpus = corpus or load_corpus(config.data)
-    report.line(corpus.describe())
-    split = split_ids(
-        tokenize(corpus, tokenizer), config.held_out, config.context_length, corpus.name
-    )
+    feed = feed or make_feed(config, tokenizer, corpus)
+    report.line(feed.line)
     report.line(place.describe())
     model = Transformer(shape, seed=config.seed).to(place.device)
     torch.manual_seed(config.seed)
     state, last = State(), ""
-    config = dataclasses.replace(config, data=corpus.source)  # what "" meant this time
+    config = dataclasses.replace(config, data=feed.about["source"])  # what "" meant this time
     about = {
         "command": command(config, model_fields or {}),
         "settings": dataclasses.asdict(config),
         "model": dict(model_fields or {}),
-        "data": {"name": corpus.name, "source": corpus.source, "bytes": corpus.bytes,
-                 "sha256": corpus.sha256},
-    }  # fmt: skip
+        "data": feed.about,
+        "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
+    }
     optimizer = make_adamw(model, config.weight_decay, (config.beta1, config.beta2))
     if out and resume:
         folder = newest(out)
         state, saved = read_state(folder)
-        if saved["data"]["sha256"] != corpus.sha256:
-            raise MinimindError(
-                f"the run in {out} read {saved['data']['name']} ({saved['data']['bytes']:,} "
-                f"bytes), but {corpus.name} now has other text ({corpus.bytes:,} bytes). Give the "
-                "same data."
-            )
+        refuse_other(saved, about, out)
         model.load_state_dict(load_model_folder(folder, place.device)[0].state_dict())
         load_training_state(folder, model, optimizer)
         last = str(folder)
         report.line(f"Resuming from {folder}, step {state.step:,} of {config.steps:,}.")
-    starts = measured_starts(len(split.held_out), config.context_length, config.eval_windows)
     report.line(
-        f"Model: {config.preset} ({shape.layout}), {model.num_parameters():,} parameters. "
-        f"Held out: the last {config.held_out:.0%}, measured in {len(starts):,} windows of "
-        f"{config.context_length} tokens."
+        f"Model: {config.preset} ({shape.layout}), {model.num_parameters():,} parameters, "
+        f"{tokenizer.name} of {tokenizer.vocab_size:,} tokens."
     )
-    bigram = measured_bigram(split, config, tokenizer.vocab_size)
+    report.line(feed.held_out_line)
+    bigram = bigram_loss(feed.sample_ids, *feed.bigram_pairs(), tokenizer.vocab_size)
     report.line(
         f"The bar: a bigram model has {bigram:.3f} nats/token ({bigram / math.log(2):.3f} bits), "
         f"chance {math.log(tokenizer.vocab_size):.3f}."
@@ -128,10 +123,11 @@ def pretrain(
 
     # without a folder there is nothing to keep: a signal then ends the process as usual
     with until_signal() if out else nullcontext(lambda: False) as stopping:
-        loop = Loop(config, model, optimizer, tokenizer, split, place, state, report, save,
+        loop = Loop(config, model, optimizer, tokenizer, feed, place, state, report, save,
                     stopping, last, state.step if resume else -1)  # fmt: skip
         finished = loop.run()
-    run = about | describe(state, bigram, model, place.describe(), len(starts), finished)
+    windows = sum(len(part.ids_BT) for part in feed.held_out)
+    run = about | describe(state, bigram, model, place.describe(), windows, finished)
     if finished and state.best_loss is not None:
         report.line(loop.summary())
         report.line(
@@ -144,22 +140,35 @@ def pretrain(
     return Outcome(state, model, bigram, finished, run)
 
 
-def corpus_bigram(config: TrainConfig) -> tuple[float, Corpus]:
+def open_tokenizer(spec: str) -> Tokenizer:
+    """The tokenizer that `--tokenizer spec` means."""
+    return ByteTokenizer() if spec == "bytes" else load_tokenizer(spec)
+
+
+def refuse_other(saved: dict[str, Any], about: dict[str, Any], out: Path) -> None:
+    """MinimindError when a run is to be resumed with other data or another tokenizer."""
+    was, now = saved["data"], about["data"]
+    if was["sha256"] != now["sha256"]:
+        raise MinimindError(
+            f"the run in {out} read {was['name']} ({was['bytes']:,} bytes), but {now['name']} now "
+            f"has other text ({now['bytes']:,} bytes). Give the same data."
+        )
+    was, now = saved["tokenizer"], about["tokenizer"]
+    if was["fingerprint"] != now["fingerprint"]:
+        raise MinimindError(
+            f"the run in {out} used another {was['name']} tokenizer than the {now['name']} "
+            "tokenizer given now: the same id would mean another text. Give the run's own."
+        )
+
+
+def corpus_bigram(config: TrainConfig) -> tuple[float, dict[str, Any]]:
     """The bigram model's held-out nats per token for a run with this configuration, and its data.
 
     The same number that `pretrain` prints, without a model.
     """
-    tokenizer, corpus = ByteTokenizer(), load_corpus(config.data)
-    split = split_ids(
-        tokenize(corpus, tokenizer), config.held_out, config.context_length, corpus.name
-    )
-    return measured_bigram(split, config, tokenizer.vocab_size), corpus
-
-
-def measured_bigram(split: Split, config: TrainConfig, vocab_size: int) -> float:
-    """`bigram_loss` over the windows that the model is measured on."""
-    starts = measured_starts(len(split.held_out), config.context_length, config.eval_windows)
-    return bigram_loss(split.train, split.held_out, starts, config.context_length, vocab_size)
+    tokenizer = open_tokenizer(config.tokenizer)
+    feed = make_feed(config, tokenizer)
+    return bigram_loss(feed.sample_ids, *feed.bigram_pairs(), tokenizer.vocab_size), feed.about
 
 
 def describe(

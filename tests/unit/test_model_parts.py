@@ -14,7 +14,11 @@ import minimind_wiki.infer
 import minimind_wiki.model
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.model import KVCache, Transformer, preset
-from minimind_wiki.model.attention import causal_attention, fused_causal_attention
+from minimind_wiki.model.attention import (
+    causal_attention,
+    document_mask,
+    fused_causal_attention,
+)
 from minimind_wiki.model.moe import MixtureOfExperts, route
 from minimind_wiki.model.rope import apply_rope, rope_tables
 
@@ -89,6 +93,36 @@ def test_with_a_cache_the_logits_are_the_same(name, pieces):
     assert cache.length == 24
     with pytest.raises(WrongCall, match="room for 24 tokens, but 25 are needed"):
         model(tokens[:, :1], cache)
+
+
+@pytest.mark.parametrize("name", ["26m", "gpt2-124m"])
+def test_documents_packed_in_one_row_are_read_as_if_alone(name):
+    """Same logits as each document by itself, padding finite, gradients kept apart."""
+    model = small(name)
+    ids_BT = ids(2, 12)
+    documents_BT = torch.tensor([[1] * 5 + [2] * 7, [1] * 3 + [2] * 4 + [3] * 2 + [0] * 3])
+    packed_BTV = model(ids_BT, documents_BT=documents_BT)
+    assert torch.isfinite(packed_BTV).all()
+    for row, (first, last) in ((0, (0, 5)), (0, (5, 12)), (1, (0, 3)), (1, (3, 7)), (1, (7, 9))):
+        alone_TV = model(ids_BT[row : row + 1, first:last])[0]
+        torch.testing.assert_close(packed_BTV[row, first:last], alone_TV, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(packed_BTV[0, 5:], model(ids_BT)[0, 5:], atol=1e-3)
+
+
+def test_a_document_mask_is_the_formula_too():
+    documents_BT = torch.tensor([[1, 1, 2, 2, 2], [1, 2, 2, 0, 0]])
+    q, k, v = torch.randn(3, 2, 4, 5, 8, generator=torch.Generator().manual_seed(1))
+    allowed = document_mask(documents_BT)
+    torch.testing.assert_close(
+        fused_causal_attention(q, k, v, allowed), causal_attention(q, k, v, allowed)
+    )
+
+
+def test_packed_rows_have_no_cache():
+    model = small("26m")
+    ids_BT = ids(1, 4)
+    with pytest.raises(WrongCall, match="documents or a cache, not both"):
+        model(ids_BT, KVCache(model.config, 1, 8), torch.ones_like(ids_BT))
 
 
 def test_rotation_keeps_length_and_knows_only_the_distance():

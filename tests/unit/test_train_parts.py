@@ -1,5 +1,6 @@
 """The parts of a run: settings, schedule, optimizer groups, batches, the bigram bar, the device."""
 
+import dataclasses
 import math
 from itertools import pairwise
 
@@ -9,13 +10,15 @@ import torch
 from torch import nn
 
 from minimind_wiki.data import Corpus
+from minimind_wiki.data.packing import IGNORE, pack
 from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.model import PRESETS, ModelConfig, Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
-from minimind_wiki.train.batches import Batches, gather, measured_starts, split_ids, tokenize
-from minimind_wiki.train.bigram import bigram_log_probabilities, bigram_loss
+from minimind_wiki.train.batches import Batches, gather, measured_starts, split_ids
+from minimind_wiki.train.bigram import Bigram, bigram_loss
 from minimind_wiki.train.config import RECIPES, TrainConfig, build
 from minimind_wiki.train.device import choose
+from minimind_wiki.train.feeds import corpus_feed, tokenize, world_feed
 from minimind_wiki.train.flags import convert, field_docs, field_types, read_yaml
 from minimind_wiki.train.optim import decay_groups, make_adamw
 from minimind_wiki.train.report import printable
@@ -161,11 +164,15 @@ def test_held_out_windows_are_disjoint_and_predict_each_token_once():
     assert len(measured_starts(len(ids), 10, most=4)) == 4
 
 
-def test_documents_are_closed_and_the_split_is_the_last_tenth():
+def test_documents_stand_between_their_marks_and_a_single_text_has_none():
     tokenizer = ByteTokenizer()
-    ids = tokenize(Corpus("x", ("ab", "c"), "", ""), tokenizer)
-    assert ids.tolist() == [97, 98, 258, 99, 258]
-    assert tokenize(Corpus("x", ("ab",), "", ""), tokenizer).tolist() == [97, 98]
+    ids, offsets = tokenize(("ab", "c"), tokenizer)
+    assert ids.tolist() == [257, 97, 98, 258, 257, 99, 258]
+    assert offsets.tolist() == [0, 4, 7]
+    assert tokenize(("ab",), tokenizer)[0].tolist() == [97, 98]
+
+
+def test_the_split_is_the_last_tenth():
     split = split_ids(np.arange(1000), 0.1, 16, "x")
     assert (len(split.train), split.held_out[0]) == (900, 900)
 
@@ -176,12 +183,80 @@ def test_a_corpus_shorter_than_one_context_says_what_to_do():
         split_ids(np.arange(100), 0.1, 16, "x.txt")
 
 
+# --- feeds ----------------------------------------------------------------------------------------
+DOCUMENTS = Corpus("x", tuple(f"document {i} " * (1 + i % 5) for i in range(200)), "", "x.jsonl")
+PACKED = TrainConfig(preset="nano", batch_size=3, context_length=64, eval_windows=5, seed=1)
+
+
+def test_packed_documents_are_held_out_whole_and_each_is_read_once_an_epoch():
+    tokenizer = ByteTokenizer()
+    feed = corpus_feed(DOCUMENTS, PACKED, tokenizer)
+    assert feed.prompt == (tokenizer.bos_id,)
+    train = tokenizer.decode(feed.sample_ids.tolist())
+    assert "document 170 " in train and "document 195 " not in train
+    held = "".join(tokenizer.decode(row.tolist()) for part in feed.held_out for row in part.ids_BT)
+    assert "document 19" in held and "document 17" not in held
+    rows = pack(tokenize(DOCUMENTS.documents[:180], tokenizer)[1], 64).rows
+    steps = -(-rows // 3)
+    begun = [int((feed.at(s).ids_BT == tokenizer.bos_id).sum()) for s in range(steps + 1)]
+    assert 180 <= sum(begun) <= 180 + 2 * max(begun)
+    assert torch.equal(feed.at(7).ids_BT, corpus_feed(DOCUMENTS, PACKED, tokenizer).at(7).ids_BT)
+
+
+def test_packed_rows_number_their_documents_and_end_without_a_label():
+    feed = corpus_feed(DOCUMENTS, PACKED, ByteTokenizer())
+    batch = feed.at(0)
+    assert batch.documents_BT is not None
+    last = batch.documents_BT[:, :-1] != batch.documents_BT[:, 1:]
+    assert last.any() and (batch.labels_BT[:, :-1][last] == IGNORE).all()
+    inside = batch.labels_BT[:, :-1] != IGNORE
+    assert torch.equal(batch.labels_BT[:, :-1][inside], batch.ids_BT[:, 1:][inside])
+
+
+def test_the_arms_differ_in_what_a_row_holds():
+    def places(arm):
+        config = dataclasses.replace(PACKED, packing=arm)
+        batches = [corpus_feed(DOCUMENTS, config, ByteTokenizer()).at(s) for s in range(8)]
+        return sum(batch.predicted for batch in batches) / (8 * 3 * 64)
+
+    assert places("pad") < 0.75 < places("pack") < places("concat") == 1
+
+
+def test_the_world_is_a_feed_whose_held_out_part_is_the_same_for_every_seed():
+    config = dataclasses.replace(PACKED, context_length=256, data="world", eval_windows=4)
+    one, two = (
+        world_feed(dataclasses.replace(config, seed=seed), ByteTokenizer()) for seed in (0, 1)
+    )
+    assert all(
+        torch.equal(a.ids_BT, b.ids_BT) for a, b in zip(one.held_out, two.held_out, strict=True)
+    )
+    assert not torch.equal(one.at(0).ids_BT, two.at(0).ids_BT)
+    assert one.about["sha256"] == two.about["sha256"] and one.about["source"] == "world"
+    assert len(one.sample_ids) > 500_000
+
+
+def test_micro_batches_keep_documents_and_labels_together():
+    batch = corpus_feed(DOCUMENTS, PACKED, ByteTokenizer()).at(2)
+    parts = list(batch.split(2))
+    assert [len(part.ids_BT) for part in parts] == [2, 1]
+    assert sum(part.predicted for part in parts) == batch.predicted
+    assert torch.equal(torch.cat([part.documents_BT for part in parts]), batch.documents_BT)
+
+
+def test_too_few_documents_say_what_to_do():
+    with pytest.raises(MinimindError, match="2 documents, too few to hold some out"):
+        corpus_feed(Corpus("x", ("a", "b" * 900), "", ""), PACKED, ByteTokenizer())
+
+
 # --- the bar --------------------------------------------------------------------------------------
 def test_bigram_probabilities_are_counts():
-    table = np.exp(bigram_log_probabilities(np.array([0, 1, 0, 1, 0, 2]), 3, pseudo=1e-9))
+    seen = Bigram(np.array([0, 1, 0, 1, 0, 2]), 3)
+    before, after = np.repeat(np.arange(3), 3), np.tile(np.arange(3), 3)
+    table = np.exp(seen.log_probability(before, after, pseudo=1e-9)).reshape(3, 3)
     assert table.sum(axis=1) == pytest.approx(1.0)
     assert table[0].tolist() == pytest.approx([0, 2 / 3, 1 / 3], abs=1e-6)
     assert table[1].tolist() == pytest.approx([1, 0, 0], abs=1e-6)
+    assert np.log(table[2]) == pytest.approx(np.log(seen.unigram), abs=1e-6)  # never followed
 
 
 def test_bigram_loss_is_that_of_the_source():
@@ -193,15 +268,8 @@ def test_bigram_loss_is_that_of_the_source():
         ids.append(state)
     ids = np.array(ids)
     entropy = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1))
-    starts = measured_starts(6000, 50, 1000)
-    assert bigram_loss(ids[:54_000], ids[54_000:], starts, 50, 3) == pytest.approx(
-        entropy, abs=0.02
-    )
-
-
-def test_bigram_gives_no_token_probability_zero():
-    loss = bigram_loss(np.zeros(100, dtype=int), np.arange(50), np.array([0]), 49, 50)
-    assert math.isfinite(loss)
+    held = ids[54_000:]
+    assert bigram_loss(ids[:54_000], held[:-1], held[1:], 3) == pytest.approx(entropy, abs=0.02)
 
 
 # --- device and terminal --------------------------------------------------------------------------

@@ -13,6 +13,9 @@ import torch
 from minimind_wiki.data import Corpus, embedded_text
 from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer import load_model_folder
+from minimind_wiki.tokenizer import load_tokenizer
+from minimind_wiki.tokenizer.layout import LAYOUTS
+from minimind_wiki.tokenizer.library import save_library, train_library
 from minimind_wiki.train import checkpoint, loop
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.pretrain import pretrain
@@ -80,6 +83,36 @@ def test_the_run_folder_is_a_model_folder_with_all_that_repeats_the_run(whole):
 
 def test_another_seed_is_another_run(whole):
     assert go(seed=1).state.train != whole[1].state.train
+
+
+def test_packed_documents_and_merges_train_stop_and_resume_to_the_bit(tmp_path):
+    """A vocabulary of merges, rows of several documents, a stop in the middle."""
+    corpus = Corpus("x", tuple(embedded_text(60).split("\n\n")[:150]), "a test", "x.jsonl")
+    folder = tmp_path / "tokenizer"
+    learned = train_library(corpus.documents, 400, LAYOUTS["minimind"])
+    save_library(learned, folder, LAYOUTS["minimind"])
+
+    def run(out, resume=False, report=None, tokenizer=str(folder)):
+        config = dataclasses.replace(CONFIG, tokenizer=tokenizer, context_length=48, eval_every=6)
+        return pretrain(config, {}, out, resume, report, corpus)
+
+    whole = run(tmp_path / "whole")
+    assert whole.run["tokenizer"]["fingerprint"] == load_tokenizer(folder).fingerprint
+    assert whole.model.config.vocab_size == 400
+    bits, loss = whole.run["held_out"]["bits_per_byte"], whole.run["held_out"]["loss"]
+    assert bits < 0.75 * loss / math.log(2)  # a token is more than a byte
+    out = tmp_path / "run"
+    run(out, report=StopAt(7))
+    resumed = run(out, resume=True)
+    assert curves(resumed.state) == curves(whole.state)
+    for name, tensor in resumed.model.state_dict().items():
+        assert torch.equal(tensor, whole.model.state_dict()[name]), name
+    reopened = load_model_folder(out)[1]
+    assert reopened.encode("Once upon") == load_tokenizer(folder).encode("Once upon")
+    out = tmp_path / "other"
+    run(out, report=StopAt(3))
+    with pytest.raises(MinimindError, match=r"used another .* tokenizer .* Give the run's own"):
+        run(out, resume=True, tokenizer="bytes")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,0 +1,194 @@
+"""Feeds: where the loop's batches come from. Each is a pure function of (seed, step).
+
+| data | rows of a batch |
+|---|---|
+| one text | windows cut from the stream of its tokens ("concat") |
+| many documents | packed rows: whole documents side by side, each blind to the others ("pack") |
+| a folder of token shards | the same, from memory-mapped files |
+| `world` | the same, from documents of the little world that are made as they are needed |
+
+`held_out` is measured and never trained on. For the little world it comes from validation worlds,
+which share no person, place or plot with those of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minimind_wiki.data import Corpus, load_corpus
+from minimind_wiki.data.packing import IGNORE, fill, pack
+from minimind_wiki.data.stream import WorldStream
+from minimind_wiki.errors import MinimindError
+from minimind_wiki.tokenizer import Tokenizer
+from minimind_wiki.train.batches import (
+    Batches,
+    Tokens,
+    from_packed,
+    gather,
+    measured_starts,
+    shifted,
+    split_ids,
+)
+from minimind_wiki.train.config import TrainConfig
+
+BIGRAM_TOKENS = 1 << 20  # of a stream, which has no end, are counted for the bar
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Batches for one run.
+
+    `about` names the data in run.json (name, source, sha256 …): a resumed run must find the same.
+    `sample_ids` are training tokens to count pairs in, for the bigram bar. Samples of the model's
+    text begin after `prompt`.
+    """
+
+    at: Callable[[int], Tokens]
+    held_out: tuple[Tokens, ...]
+    sample_ids: np.ndarray
+    prompt: tuple[int, ...]
+    about: dict[str, Any]
+    line: str
+    held_out_line: str
+
+    def bigram_pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """The held-out pairs (token, next token) that are measured, two 1-D arrays."""
+        ids = np.concatenate([part.ids_BT.numpy().ravel() for part in self.held_out])
+        labels = np.concatenate([part.labels_BT.numpy().ravel() for part in self.held_out])
+        measured = labels != IGNORE
+        return ids[measured], labels[measured]
+
+
+def make_feed(config: TrainConfig, tokenizer: Tokenizer, corpus: Corpus | None = None) -> Feed:
+    """The feed that `config.data` names, or that of a corpus that was read already."""
+    if corpus is None and config.data == "world":
+        return world_feed(config, tokenizer)
+    return corpus_feed(corpus or load_corpus(config.data), config, tokenizer)
+
+
+def tokenize(documents: Sequence[str], tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """Documents as one array of ids and where each begins, (documents + 1,).
+
+    Several documents stand each between the bos and the eos id; a single text has neither, as it is
+    cut anywhere.
+    """
+    kind = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    begin, end = ([tokenizer.bos_id], [tokenizer.eos_id]) if len(documents) > 1 else ([], [])
+    parts = [
+        np.array([*begin, *ids, *end], dtype=kind) for ids in tokenizer.encode_batch(documents)
+    ]
+    offsets = np.cumsum([0, *map(len, parts)])
+    return np.concatenate(parts), offsets
+
+
+def corpus_feed(corpus: Corpus, config: TrainConfig, tokenizer: Tokenizer) -> Feed:
+    """Batches of a corpus in memory: windows of one text, packed rows of several documents."""
+    about = {"name": corpus.name, "source": corpus.source, "bytes": corpus.bytes,
+             "sha256": corpus.sha256}  # fmt: skip
+    arm = config.packing
+    if arm == "auto":
+        arm = "concat" if len(corpus.documents) == 1 else "pack"
+    ids, offsets = tokenize(corpus.documents, tokenizer)
+    if arm == "concat":
+        prompt = (
+            tuple(tokenizer.encode("\n")) if len(corpus.documents) == 1 else (tokenizer.bos_id,)
+        )
+        return _windows(ids, prompt, config, corpus, about)
+    cut = int(np.searchsorted(offsets, offsets[-1] * (1 - config.held_out)))
+    if not 0 < cut < len(offsets) - 1:
+        raise MinimindError(
+            f"{corpus.name} has {len(corpus.documents):,} documents, too few to hold some out "
+            f"({config.held_out:.0%}) and train on the rest. Give more documents, or --packing "
+            "concat."
+        )
+    train, held = offsets[: cut + 1], offsets[cut:]
+    packing = pack(train, config.context_length, arm)
+    order = _Order(packing.rows, config.seed)
+
+    def at(step: int) -> Tokens:
+        rows = order.rows(step * config.batch_size, config.batch_size)
+        return from_packed(fill(packing, rows, ids, pad_id=tokenizer.pad_id))
+
+    measured = pack(held, config.context_length, "pack")
+    rows = np.arange(measured.rows)
+    if len(rows) > config.eval_windows:
+        rows = rows[np.linspace(0, len(rows) - 1, config.eval_windows).round().astype(np.int64)]
+    parts = tuple(
+        from_packed(fill(measured, rows[i : i + config.batch_size], ids, pad_id=tokenizer.pad_id))
+        for i in range(0, len(rows), config.batch_size)
+    )
+    return Feed(
+        at, parts, ids[: offsets[cut]], (tokenizer.bos_id,), about, corpus.describe(),
+        f"Held out: the last {config.held_out:.0%} of the documents, measured in {len(rows):,} "
+        f"packed rows of {config.context_length} tokens ({packing.useful:.1%} of a training "
+        "row's places hold a token).",
+    )  # fmt: skip
+
+
+def world_feed(config: TrainConfig, tokenizer: Tokenizer) -> Feed:
+    """Packed documents of the little world, made as they are needed; never the same one twice."""
+    train, held = (
+        WorldStream(tokenizer, config.context_length, config.batch_size, config.seed, split)
+        for split in ("train", "validation")
+    )
+    held.seed = 0  # the same validation documents for every run
+    steps = -(-config.eval_windows // config.batch_size)
+    parts = tuple(from_packed(held.at(step)) for step in range(steps))
+    first = [
+        train.at(step)
+        for step in range(max(1, BIGRAM_TOKENS // (config.batch_size * config.context_length)))
+    ]
+    sample = np.concatenate([batch.ids[batch.documents > 0] for batch in first])
+    name = "the little world, generated"
+    about = {"name": name, "source": "world", "bytes": 0, "sha256": train.fingerprint}
+    return Feed(
+        lambda step: from_packed(train.at(step)), parts, sample, (tokenizer.bos_id,), about,
+        f"Data: {name} while training, because --data asks for it.",
+        f"Held out: validation worlds, measured in {steps * config.batch_size:,} packed rows of "
+        f"{config.context_length} tokens.",
+    )  # fmt: skip
+
+
+class _Order:
+    """Rows 0..count-1 in a new random order each epoch, as a function of (seed, position)."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed, self._epoch = count, seed, -1
+        self._order = np.empty(0, dtype=np.int64)
+
+    def rows(self, first: int, many: int) -> np.ndarray:
+        """The rows at positions first..first+many-1 of the endless order."""
+        found = np.empty(many, dtype=np.int64)
+        for i, number in enumerate(range(first, first + many)):
+            epoch, place = divmod(number, self.count)
+            if epoch != self._epoch:
+                rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
+                self._order, self._epoch = rng.permutation(self.count), epoch
+            found[i] = self._order[place]
+        return found
+
+
+def _windows(
+    ids: np.ndarray,
+    prompt: tuple[int, ...],
+    config: TrainConfig,
+    corpus: Corpus,
+    about: dict[str, Any],
+) -> Feed:
+    split = split_ids(ids, config.held_out, config.context_length, corpus.name)
+    batches = Batches(split.train, config.batch_size, config.context_length, config.seed)
+    starts = measured_starts(len(split.held_out), config.context_length, config.eval_windows)
+    parts = tuple(
+        shifted(gather(split.held_out, starts[i : i + config.batch_size], config.context_length))
+        for i in range(0, len(starts), config.batch_size)
+    )
+    return Feed(
+        lambda step: shifted(batches.at(step)), parts, split.train, prompt, about,
+        corpus.describe(),
+        f"Held out: the last {config.held_out:.0%}, measured in {len(starts):,} windows of "
+        f"{config.context_length} tokens.",
+    )  # fmt: skip
