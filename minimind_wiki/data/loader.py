@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from minimind_wiki.data.packing import Batch, Packing, fill, pack
-from minimind_wiki.data.shards import SUFFIX, Shard
+from minimind_wiki.data.shards import Shard, shard_paths
 from minimind_wiki.errors import MinimindError, WrongCall
 
 KEPT = 2  # packings in memory: a batch may end in one shard and go on in the next
@@ -46,7 +46,7 @@ class Loader:
         if batch_size < 1:
             raise WrongCall(f"a batch needs at least 1 row, not {batch_size}.")
         if isinstance(paths, Path):
-            paths = sorted(paths.glob(f"*{SUFFIX}")) if paths.is_dir() else [paths]
+            paths = shard_paths(paths) if paths.is_dir() else [paths]
         self.shards = [Shard(path, tokenizer) for path in paths]
         if not any(shard.tokens for shard in self.shards):
             raise MinimindError("there is no token to load: no shard, or only empty ones.")

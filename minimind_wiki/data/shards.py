@@ -18,22 +18,21 @@ import hashlib
 import json
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import islice
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from minimind_wiki.data.workers import ordered_map
 from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.tokenizer.protocol import Tokenizer, fingerprint_of
 
 FORMAT, VERSION, HEADER = "minimind-shard", 1, 4096
 DTYPES: dict[str, np.dtype[Any]] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
-SUFFIX = ".tokens"
+SUFFIX, INDEX = ".tokens", "shards.json"
 
 
 def tokenizer_hash(tokenizer: Tokenizer) -> str:
@@ -208,29 +207,41 @@ class Shard:
             raise self._damaged("has ids outside its vocabulary")
 
 
-Encode = Callable[[str], list[int]]
+def read_index(folder: Path) -> dict[str, Any] | None:
+    """What `tokenize.py` noted in the folder; None without a note. MinimindError when damaged."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise MinimindError(
+            f"{folder / INDEX} cannot be read ({error}). Delete the folder and tokenize again."
+        ) from error
+    if not isinstance(index, dict) or not isinstance(index.get("state"), dict):
+        raise MinimindError(f"{folder / INDEX} is damaged. Delete the folder and tokenize again.")
+    return index
 
 
-def _encode_batch(encode: Encode, texts: list[str]) -> list[np.ndarray]:
-    return [np.array(encode(text), dtype=np.uint32) for text in texts]
+def shard_paths(folder: Path) -> list[Path]:
+    """The shards of a folder, in order. MinimindError when their tokenization was interrupted."""
+    index = read_index(folder)
+    if index is not None and not index["state"].get("complete"):
+        raise MinimindError(
+            f"the tokenization into {folder} was interrupted. Run the same 'minimind data shard' "
+            "again; it goes on where it stopped."
+        )
+    return sorted(folder.glob(f"*{SUFFIX}"))
 
 
-def encode_all(
-    texts: Iterable[str], encode: Encode, workers: int = 1, batch: int = 256
-) -> Iterator[np.ndarray]:
-    """The ids of each text in order; with several workers at most 2 batches each are in the air."""
-    if workers <= 1:
-        for text in texts:
-            yield np.array(encode(text), dtype=np.uint32)
-        return
-    source, waiting = iter(texts), deque[Future[list[np.ndarray]]]()
-    with ProcessPoolExecutor(workers) as pool:
-        while True:
-            while len(waiting) < 2 * workers and (part := list(islice(source, batch))):
-                waiting.append(pool.submit(_encode_batch, encode, part))
-            if not waiting:
-                return
-            yield from waiting.popleft().result()
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """A text to its ids, as a worker runs it."""
+
+    tokenizer: Tokenizer
+
+    def __call__(self, text: str) -> np.ndarray:
+        ids = self.tokenizer.encode(text)
+        return np.array([*ids, self.tokenizer.eos_id], dtype=np.uint32)
 
 
 def write_shards(
@@ -242,19 +253,20 @@ def write_shards(
 ) -> list[Path]:
     """Tokenize documents into `folder/00000.tokens`, …; each document ends with the eos id.
 
-    A shard is closed when it has `shard_tokens`. The result does not depend on `workers`.
+    A shard is closed when it has `shard_tokens`. The result does not depend on `workers`. This is
+    for texts that a program has; `tokenize.py` is for files, and goes on after an interruption.
     """
     if shard_tokens < 1:
         raise WrongCall(f"a shard needs at least 1 token, not {shard_tokens}.")
     name = tokenizer_hash(tokenizer)
-    ids = encode_all(texts, tokenizer.encode, workers)
+    ids = ordered_map(Encode(tokenizer), texts, workers)
     paths: list[Path] = []
     first = next(ids, None)
     while first is not None:
         path = folder / f"{len(paths):05d}{SUFFIX}"
         with ShardWriter(path, name, tokenizer.vocab_size) as shard:
             while first is not None and shard.tokens < shard_tokens:
-                shard.add(np.append(first, np.uint32(tokenizer.eos_id)))
+                shard.add(first)
                 first = next(ids, None)
         paths.append(path)
     if not paths:
