@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from minimind_wiki.tokenizer.protocol import fingerprint_of
+from minimind_wiki.tokenizer.template import TEMPLATE
 
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")  # pad, bos, eos: MiniMind's own roles
 _SPECIAL = re.compile("|".join(re.escape(token) for token in SPECIALS))
@@ -95,9 +96,10 @@ class ByteTokenizer:
             "add_bos_token": False,
             "add_eos_token": False,
             "clean_up_tokenization_spaces": False,
+            "chat_template": TEMPLATE,
             "minimind_tokenizer": "bytes",
         }
-        text = json.dumps(config, indent=2) + "\n"
+        text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
         (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
 
 

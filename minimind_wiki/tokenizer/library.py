@@ -22,6 +22,9 @@ from minimind_wiki.tokenizer.protocol import fingerprint_of
 
 KINDS = ("bpe", "unigram", "wordpiece")
 ROLES = dict(zip(("pad", "bos", "eos"), SPECIALS, strict=True))
+# WordPiece's mark for the middle of a word: BERT's "##" would make the text "###" a middle "#".
+MIDDLE = "\u2581"
+LONGEST = 500  # bytes of a word that WordPiece reads at once
 JINJA = "chat_template.jinja"  # where newer transformers put it
 
 
@@ -61,12 +64,19 @@ def train_library(
         tokenizer = Tokenizer(models.Unigram())
         trainer = trainers.UnigramTrainer(unk_token=unknown_token, **common)
     else:
-        tokenizer = Tokenizer(models.WordPiece(unk_token=unknown_token))
-        trainer = trainers.WordPieceTrainer(min_frequency=min_frequency, **common)
+        tokenizer = Tokenizer(
+            models.WordPiece(unk_token=unknown_token, continuing_subword_prefix=MIDDLE)
+        )
+        trainer = trainers.WordPieceTrainer(
+            min_frequency=min_frequency, continuing_subword_prefix=MIDDLE, **common
+        )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
     if kind == "wordpiece":
-        middle = decoders.Replace(Regex("^##"), "")
+        # What is longer than a model's longest word would be unknown as a whole.
+        short = pre_tokenizers.Split(Regex(rf"[\s\S]{{1,{LONGEST}}}"), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([tokenizer.pre_tokenizer, short])
+        middle = decoders.Replace(Regex(f"^{MIDDLE}"), "")
         tokenizer.decoder = decoders.Sequence([middle, decoders.ByteLevel()])
     some = False
 
@@ -91,12 +101,12 @@ def _with_every_byte(tokenizer: Any, vocab_size: int) -> Any:
     parts = json.loads(tokenizer.to_str())
     vocabulary = parts["model"]["vocab"]
     names = sorted(vocabulary, key=vocabulary.__getitem__)
-    missing = [f"##{c}" for c in sorted(CHARACTERS) if f"##{c}" not in vocabulary]
+    missing = [MIDDLE + c for c in sorted(CHARACTERS) if MIDDLE + c not in vocabulary]
     room = vocab_size - len(missing)
-    single = [n for n in names[room:] if len(n.removeprefix("##")) == 1]
+    single = [n for n in names[room:] if len(n.removeprefix(MIDDLE)) == 1]
     names = names[: room - len(single)] + single + missing
     parts["model"]["vocab"] = {name: index for index, name in enumerate(names)}
-    parts["model"]["max_input_chars_per_word"] = 1000
+    parts["model"]["max_input_chars_per_word"] = LONGEST
     return Tokenizer.from_str(json.dumps(parts))
 
 
@@ -244,7 +254,7 @@ class LibraryTokenizer:
         lengths = [0] * self.vocab_size
         for name, token in self.whole.get_vocab(with_added_tokens=True).items():
             if token not in added:
-                lengths[token] = len(name.removeprefix("##") if self.kind == "WordPiece" else name)
+                lengths[token] = len(name.removeprefix(MIDDLE))
         return lengths
 
     def save(self, folder: str | Path) -> None:

@@ -113,7 +113,8 @@ def test_other_kinds_lose_nothing_and_keep_reserved_tokens_data(kind, tmp_path):
     tokenizer = LibraryTokenizer.load(tmp_path)
     assert tokenizer.vocab_size <= 1000
     assert [tokenizer.special_ids[token] for token in CHATML] == [0, 1, 2]
-    for text in [*SAMPLES.values(), "unseen: ĉ ю 龘 🙂 x\x00", "a<|im_end|>b"]:
+    for text in [*SAMPLES.values(), "unseen: ĉ ю 龘 🙂 x\x00", "a<|im_end|>b",
+                 "# 1\n## 2\n### 3\n##### 5", "中" * 3000, "-" * 1001]:  # fmt: skip
         ids = tokenizer.encode(text)
         assert tokenizer.decode(ids) == text
         assert not {0, 1, 2} & set(ids)
