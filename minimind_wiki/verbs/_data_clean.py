@@ -15,6 +15,7 @@ from minimind_wiki.data.clean.filters import Rules, language_fault, quality_faul
 from minimind_wiki.data.clean.normalize import extract_html, join_lines, unicode_text
 from minimind_wiki.data.clean.pii import mask_pii
 from minimind_wiki.data.clean.pipeline import Pipeline, side_file, undo
+from minimind_wiki.data.clean.scan import repair_scan
 from minimind_wiki.data.clean.step import Edit, Filter, Step
 from minimind_wiki.data.clean.steps import Chunk, ExactDuplicates, NearDuplicates, Sample
 from minimind_wiki.errors import WrongCall, unknown
@@ -29,6 +30,7 @@ BUILD: dict[str, Callable[[argparse.Namespace], Step]] = {
     "unicode": lambda args: Edit("unicode", unicode_text),
     "mojibake": lambda args: Edit("mojibake", partial(unicode_text, repair=True)),
     "html": lambda args: Edit("html", extract_html),
+    "scan": lambda args: Edit("scan", repair_scan),
     "lines": lambda args: Edit("lines", join_lines),
     "language": lambda args: Filter(
         "language", partial(language_fault, keep=tuple(args.language.split(",")))

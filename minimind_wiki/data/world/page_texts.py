@@ -75,7 +75,12 @@ def poem(c: Chooser, story: str) -> str:
 
 def foreign_names(c: Chooser, story: str) -> str:
     """English about people with names from elsewhere."""
-    return " ".join(c.pick(_ABROAD).format(c.pick(_FOREIGN)) for _ in range(6))
+    frames = list(_ABROAD)
+    paragraphs = story.split("\n\n")[:3]
+    for at in range(len(paragraphs)):
+        frame = frames.pop(int(c._random() * len(frames)))
+        paragraphs[at] += " " + frame.format(c.pick(_FOREIGN))
+    return "\n\n".join(paragraphs)
 
 
 def numbers(c: Chooser, story: str) -> str:
