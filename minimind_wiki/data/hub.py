@@ -3,7 +3,8 @@
 The work is the `datasets` library's (optional: `pip install 'minimind-wiki[data]'`). `HF_ENDPOINT`
 names a mirror, `HF_TOKEN` or `hf auth login` opens gated sets; both are read by that library.
 Shuffling a stream takes a buffer: each row comes from a random place of the next `buffer` rows, the
-same for the same seed, so a small buffer mixes only nearby rows.
+same for the same seed, so a small buffer mixes only nearby rows. The buffer is ours and not the
+library's, so that the order does not hang on the library's version; the order of the files stays.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,11 +70,27 @@ def stream(
     datasets = library()
     try:
         found = datasets.load_dataset(**options)
-        if seed is not None:
-            found = found.shuffle(seed=seed, buffer_size=buffer)
-        yield from itertools.islice(found, rows)
+        yield from itertools.islice(found if seed is None else mixed(found, seed, buffer), rows)
     except (OSError, ValueError, RuntimeError, LookupError) as error:
         raise MinimindError(_failure(source, name, error)) from error
+
+
+def mixed(rows: Iterable[Any], seed: int, buffer: int) -> Iterator[Any]:
+    """The rows in another order: always a random one of those in a buffer that is kept full.
+
+    >>> list(mixed(range(8), seed=0, buffer=4))
+    [3, 4, 0, 2, 7, 5, 6, 1]
+    """
+    chance = random.Random(seed)
+    held: list[Any] = []
+    for row in rows:
+        held.append(row)
+        if len(held) >= buffer:
+            place = chance.randrange(buffer)
+            held[place], held[-1] = held[-1], held[place]
+            yield held.pop()
+    chance.shuffle(held)
+    yield from held
 
 
 def _failure(source: str, name: str, error: Exception) -> str:
