@@ -124,13 +124,15 @@ def test_packed_rows_are_as_separate_passes_of_each_document(folder: Path) -> No
         parameter.mul_(4.0 if parameter.dim() > 1 else 1.0)
     batch = Loader(folder, ROW, 6, seed=1, pad_id=PAD).at(0)
     together = packed_logits(model, batch)
+    by_model = model(torch.from_numpy(batch.ids), documents_BT=torch.from_numpy(batch.documents))
     mixed = model(torch.from_numpy(batch.ids))
     pieces = 0
     for line in range(6):
         for number in range(1, batch.documents[line].max() + 1):
             places = np.flatnonzero(batch.documents[line] == number)
             alone = model(torch.from_numpy(batch.ids[line, places])[None])[0]
-            assert torch.allclose(together[line, places], alone, atol=1e-5, rtol=1e-5)
+            for packed in (together, by_model):
+                assert torch.allclose(packed[line, places], alone, atol=1e-5, rtol=1e-5)
             # Without mask and positions a later document would see the earlier ones.
             assert number == 1 or not torch.allclose(mixed[line, places], alone, atol=1e-2)
             pieces += 1
