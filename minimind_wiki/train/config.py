@@ -39,6 +39,8 @@ class TrainConfig:
     """Windows in one forward pass (0: all of the batch)."""
     context_length: int = 128
     """Tokens in one window."""
+    optimizer: str = "adamw"
+    """adamw, or muon: orthogonal steps for the matrices of the blocks, AdamW for the rest."""
     learning_rate: float = 1.5e-3
     """Peak learning rate, reached after the warm-up."""
     min_learning_rate: float = 0.0
@@ -95,6 +97,7 @@ class TrainConfig:
                  f"a divisor of batch_size ({self.batch_size})")  # fmt: skip
         for name, known in (("device", ("auto", "cpu", "cuda", "mps")),
                             ("dtype", ("auto", "float32", "bfloat16")),
+                            ("optimizer", ("adamw", "muon")),
                             ("packing", ("auto", "concat", "pack", "pad"))):  # fmt: skip
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)

@@ -1,4 +1,4 @@
-"""AdamW (Loshchilov & Hutter 2019) with weight decay on matrices only.
+"""AdamW (Loshchilov & Hutter 2019), or Muon for the matrices; weight decay on matrices only.
 
 Decay pulls a weight towards zero. For a matrix that limits how strongly it mixes; for a norm's
 gain it would switch the layer off, and an embedding row that is rarely seen would only ever shrink.
@@ -6,8 +6,12 @@ gain it would switch the layer off, and an embedding row that is rarely seen wou
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
+
+from minimind_wiki.train.muon import MuonAdamW
 
 
 def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
@@ -43,6 +47,28 @@ def make_adamw(
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=betas, fused=fused)
 
 
+def make_optimizer(
+    name: str, model: nn.Module, weight_decay: float, betas: tuple[float, float]
+) -> torch.optim.Optimizer:
+    """`adamw`, or `muon`: the blocks' matrices by Muon, the rest by AdamW (see `muon.py`).
+
+    An untied output head is a matrix, but it works on tokens like an embedding, and stays with
+    AdamW.
+    """
+    if name == "adamw":
+        return make_adamw(model, weight_decay, betas)
+    named = dict(model.named_parameters())
+    decayed, plain = decay_groups(model)
+    matrices = [n for n in decayed if named[n].dim() == 2 and not n.startswith("lm_head")]
+    others = [n for n in decayed if n not in matrices]
+    groups: list[dict[str, Any]] = [
+        {"params": [named[n] for n in matrices], "weight_decay": weight_decay, "muon": True},
+        {"params": [named[n] for n in others], "weight_decay": weight_decay},
+        {"params": [named[n] for n in plain], "weight_decay": 0.0},
+    ]
+    return MuonAdamW([group for group in groups if group["params"]], betas)
+
+
 def optimizer_tensors(
     model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> dict[str, torch.Tensor]:
@@ -62,7 +88,8 @@ def load_optimizer_tensors(
     for full, value in tensors.items():
         name, key = full.rsplit("|", 1)
         parameter = named[name]
-        # the fused CUDA kernel counts steps on the device, every other form on the CPU
-        on_device = key != "step" or parameter.device.type == "cuda"
+        # only AdamW's fused CUDA kernel counts steps on the device, every other form on the CPU
+        fused = parameter.device.type == "cuda" and not isinstance(optimizer, MuonAdamW)
+        on_device = key != "step" or fused
         target = parameter.device if on_device else "cpu"
         optimizer.state[parameter][key] = value.to(target, copy=True)

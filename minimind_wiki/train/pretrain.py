@@ -32,7 +32,7 @@ from minimind_wiki.train.feeds import Feed, make_feed
 from minimind_wiki.train.folder import newest, publish, refuse_used
 from minimind_wiki.train.interrupt import until_signal
 from minimind_wiki.train.loop import Loop, State
-from minimind_wiki.train.optim import make_adamw
+from minimind_wiki.train.optim import make_optimizer
 from minimind_wiki.train.report import Quiet, Report
 
 
@@ -96,7 +96,8 @@ def pretrain(
         "data": feed.about,
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
     }
-    optimizer = make_adamw(model, config.weight_decay, (config.beta1, config.beta2))
+    betas = (config.beta1, config.beta2)
+    optimizer = make_optimizer(config.optimizer, model, config.weight_decay, betas)
     if out and resume:
         folder = newest(out)
         state, saved = read_state(folder)

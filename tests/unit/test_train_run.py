@@ -86,14 +86,15 @@ def test_another_seed_is_another_run(whole):
 
 
 def test_packed_documents_and_merges_train_stop_and_resume_to_the_bit(tmp_path):
-    """A vocabulary of merges, rows of several documents, a stop in the middle."""
+    """A vocabulary of merges, rows of several documents, Muon, a stop in the middle."""
     corpus = Corpus("x", tuple(embedded_text(60).split("\n\n")[:150]), "a test", "x.jsonl")
     folder = tmp_path / "tokenizer"
     learned = train_library(corpus.documents, 400, LAYOUTS["minimind"])
     save_library(learned, folder, LAYOUTS["minimind"])
 
     def run(out, resume=False, report=None, tokenizer=str(folder)):
-        config = dataclasses.replace(CONFIG, tokenizer=tokenizer, context_length=48, eval_every=6)
+        config = dataclasses.replace(CONFIG, tokenizer=tokenizer, context_length=48, eval_every=6,
+                                     optimizer="muon")  # fmt: skip
         return pretrain(config, {}, out, resume, report, corpus)
 
     whole = run(tmp_path / "whole")
