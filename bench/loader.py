@@ -2,7 +2,8 @@
 
 Useful tokens a second (padding not counted) of three loaders on the same rows, in one process:
 *packed shards*, *padded shards*, and the plain loader that parses and tokenizes each row when it is
-asked for it and pads, with the byte tokenizer and with a BPE from `tokenizers` (at most 6400 ids).
+asked for it and pads, with the byte tokenizer and with a BPE from `tokenizers` (at most 6400 ids);
+of joined shards; and of the little world, generated while it is needed.
 Then what the `mini` preset eats on this machine (forward, backward, AdamW), on one thread as the
 loaders: on a shared machine two threads wait for each other and are several times slower, which
 would flatter the loader. Then memory: for each corpus size a fresh process writes the shards from a
@@ -26,8 +27,11 @@ import numpy as np
 
 from minimind_wiki.data.embedded import embedded_text
 from minimind_wiki.data.loader import Loader
-from minimind_wiki.data.shards import Tokenizer, write_shards
-from minimind_wiki.tokenizer import ByteTokenizer
+from minimind_wiki.data.packing import ARMS
+from minimind_wiki.data.shards import write_shards
+from minimind_wiki.data.stream import WorldStream
+from minimind_wiki.tokenizer import ByteTokenizer, Tokenizer
+from minimind_wiki.tokenizer.library import LibraryTokenizer, train_library
 
 ROW, BATCH, SHARD = 512, 32, 10_000_000
 
@@ -43,23 +47,9 @@ def documents(megabytes: float, seed: int = 0) -> Iterator[str]:
         yield text[at : at + size]
 
 
-class Bpe:
+def bpe_tokenizer() -> Tokenizer:
     """A BPE of at most 6400 ids, trained on the embedded corpus by the library."""
-
-    eos_id = 0
-
-    def __init__(self) -> None:
-        from tokenizers import ByteLevelBPETokenizer
-
-        self.library = ByteLevelBPETokenizer()
-        self.library.train_from_iterator([embedded_text()], 6400, special_tokens=["<|endoftext|>"])
-        self.vocab_size = self.library.get_vocab_size()
-
-    def encode(self, text: str) -> list[int]:
-        return self.library.encode(text).ids
-
-    def decode(self, ids: list[int], specials: bool = False) -> str:
-        return self.library.decode(ids, skip_special_tokens=not specials)
+    return LibraryTokenizer(train_library([embedded_text()], 6400).to_str())
 
 
 def per_row(path: Path, tokenizer: Tokenizer) -> Iterator[int]:
@@ -151,16 +141,21 @@ def main(sizes: list[float]) -> None:
         texts = list(documents(10))
         rows.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")
         speeds: dict[str, float] = {}
-        bpe = Bpe()
+        bpe = bpe_tokenizer()
         print(f"bpe: {bpe.vocab_size} ids")
         for label, tokenizer in (("bytes", ByteTokenizer()), ("bpe", bpe)):
             paths = write_shards(texts, folder / label, tokenizer)
-            for arm in ("pack", "pad"):
+            for arm in ARMS:
                 loader = Loader(paths, ROW, BATCH, arm=arm)
                 print(f"{label}, {arm}: {loader.useful:.2%} useful")
                 speeds[f"{label}, {arm}"] = rate(
                     lambda step, loader=loader: int((loader.at(step).documents > 0).sum())
                 )
+            world = WorldStream(tokenizer, ROW, BATCH)
+            world.at(0)
+            speeds[f"{label}, world"] = rate(
+                lambda step, world=world: int((world.at(step + 10_000).documents > 0).sum())
+            )
             plain = per_row(rows, tokenizer)
             speeds[f"{label}, per row"] = rate(lambda step, plain=plain: next(plain))
         speeds["mini trains"] = eaten()
