@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
-from minimind_wiki.data.world import facts, scenes, translate
+from minimind_wiki.data.world import facts, medical, programs, scenes, translate
 from minimind_wiki.data.world.chooser import Chooser
 from minimind_wiki.data.world.questions import Question, questions
 from minimind_wiki.data.world.shape import Row, chat
@@ -220,13 +220,16 @@ KINDS: dict[str, tuple[Callable[..., Row], str]] = {
     "preference": (preference, "preference"), "rl": (rl, "agent"), "tools": (tools, "agent"),
     "facts": (facts.facts, "pretrain"), "retrieval": (facts.retrieval, "agent"),
     "translation": (translate.translation, "sft"), "parallel": (translate.parallel, "pretrain"),
-    "scenes": (scenes.scenes, "sft"),
+    "scenes": (scenes.scenes, "sft"), "medical": (medical.medical, "pretrain"),
+    "medical_questions": (medical.medical_questions, "agent"),
+    "code": (programs.code, "pretrain"), "code_questions": (programs.code_questions, "agent"),
 }  # fmt: skip
 
 
 _CHECKS: dict[str, Callable[[Row], bool]] = {
     "facts": facts.check, "retrieval": facts.check, "scenes": scenes.check,
-    "translation": translate.check, "parallel": translate.check,
+    "medical": medical.check, "medical_questions": medical.check, "code": programs.check,
+    "code_questions": programs.check, "translation": translate.check, "parallel": translate.check,
 }  # fmt: skip
 # what `make_rows` takes beside the usual, by kind
 OPTIONS: dict[str, tuple[str, ...]] = {"preference": ("noise", "length_bias")}
