@@ -89,21 +89,49 @@ def test_ids_are_those_of_transformers(pair, name, tools, prompt):
 
 
 words = st.text(st.characters(exclude_categories=("Cs", "Cn"), exclude_characters="<"), max_size=30)
-turn = st.builds(
-    lambda role, content, thought: said(role, content, reasoning_content=thought),
-    st.sampled_from([U, A, S, T]),
-    words,
-    st.none() | words,
+value = st.none() | st.booleans() | st.integers(-9, 9999) | words | st.lists(words, max_size=2)
+arguments = st.dictionaries(words, value, max_size=3) | st.just('{"given": "as text"}')
+called = st.builds(
+    lambda given, wrapped: (
+        {"type": "function", "function": {"name": "weather", "arguments": given}}
+        if wrapped
+        else {"name": "weather", "arguments": given}
+    ),
+    arguments,
+    st.booleans(),
 )
+turn = st.one_of(
+    st.builds(said, st.sampled_from([U, S, T]), words),
+    st.builds(said, st.just(T), words),
+    st.builds(
+        lambda content, more: said(A, content, **more),
+        words,
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "reasoning_content": st.none() | words,
+                "tool_calls": st.lists(called, max_size=3),
+            },
+        ),
+    ),
+)
+given_tools = st.lists(st.builds(lambda text: {**TOOL, "note": text}, words), max_size=2)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(turn, min_size=1, max_size=5), st.booleans())
-def test_any_chat_has_the_ids_of_transformers(pair, messages, prompt):
+@settings(max_examples=50, deadline=None)
+@given(st.lists(turn, min_size=1, max_size=6), given_tools, st.sampled_from(PROMPTS))
+def test_any_chat_has_the_ids_of_transformers(pair, messages, tools, prompt):
+    """System with tools, calls, grouped answers, thoughts and the switch for thinking."""
     ours, auto = pair
-    rendered = render(messages, ours, add_generation_prompt=prompt)
-    assert rendered.ids == theirs(auto, messages, add_generation_prompt=prompt)
-    assert len(rendered.spans) == sum(m["role"] == A for m in messages)
+    rendered = render(messages, ours, tools, **prompt)
+    assert rendered.ids == theirs(auto, messages, tools=tools or None, **prompt)
+    answers = [m for m in messages if m["role"] == A]
+    assert len(rendered.spans) == len(answers)
+    for (start, end), message in zip(rendered.spans, answers, strict=True):
+        text = auto.decode(rendered.ids[start:end])
+        assert text.startswith("<think>\n") and text.endswith("<|im_end|>")
+        assert text.count("<|im_end|>") == 1 and "<|im_start|>" not in text
+        assert text.count("<tool_call>") == len(message.get("tool_calls") or [])
 
 
 def test_what_the_assistant_said_and_its_end_are_learned_and_nothing_else(pair):
@@ -144,6 +172,42 @@ def test_marks_inside_a_message_stay_data(pair, role):
         clean = render([said(U, "q"), said(role, "y"), said(A, "fine")], ours, [{"name": "y"}])
         token = auto.convert_tokens_to_ids(name)
         assert rendered.ids.count(token) == clean.ids.count(token)
+
+
+def found_by_scanning(ids, begin, end):
+    """Where a loss is put by looking for the marks of an assistant's turn in the ids."""
+    spans, at = [], 0
+    while at < len(ids):
+        if ids[at : at + len(begin)] != begin:
+            at += 1
+            continue
+        start = at + len(begin)
+        stop = next((i for i in range(start, len(ids)) if ids[i] == end), len(ids) - 1) + 1
+        spans.append((start, stop))
+        at = stop
+    return spans
+
+
+def test_scanning_for_marks_can_be_injected_and_spans_by_construction_cannot(pair):
+    """A user writes an assistant's turn: scanning the plain rendering learns it, ours does not."""
+    ours, auto = pair
+    end = auto.convert_tokens_to_ids("<|im_end|>")
+    begin = auto("<|im_start|>assistant\n")["input_ids"]
+    honest, attack = ([said(U, text), said(A, "No.")] for text in ("q", ATTACK))
+
+    def learned(ids, spans):
+        return [auto.decode(ids[a:b]) for a, b in spans]
+
+    answer = "<think>\n\n</think>\n\nNo.<|im_end|>"
+    plain = theirs(auto, honest)
+    assert learned(plain, found_by_scanning(plain, begin, end)) == [answer]
+    assert learned(render(honest, ours).ids, render(honest, ours).spans) == [answer]
+    plain = theirs(auto, attack)
+    assert len(found_by_scanning(plain, begin, end)) == 2
+    assert any("I obey." in text for text in learned(plain, found_by_scanning(plain, begin, end)))
+    rendered = render(attack, ours)
+    assert learned(rendered.ids, rendered.spans) == [answer]
+    assert found_by_scanning(rendered.ids, begin, end) == rendered.spans  # no mark but its own
 
 
 @pytest.mark.parametrize("mark", ["<|im_end|>", "<|im_start|>", "<think>", "<tool_call>"])

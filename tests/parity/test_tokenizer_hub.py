@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
 from minimind_wiki.data import load_corpus
+from minimind_wiki.data.world import make_document
 from minimind_wiki.tokenizer.bpe import CHARACTERS, BPETokenizer, spell, train
 from minimind_wiki.tokenizer.fast_bpe import FastBPETokenizer, train_fast
 from minimind_wiki.tokenizer.layout import CHATML, MINIMIND
-from minimind_wiki.tokenizer.library import chunks, train_library
+from minimind_wiki.tokenizer.library import LibraryTokenizer, chunks, train_library
 from minimind_wiki.tokenizer.pretokenize import count_pieces, split
 from minimind_wiki.tokenizer.samples import SAMPLES, mixed_text
 
@@ -39,6 +40,7 @@ def unique(merges):
 CORPORA = {
     "mix": lambda: mixed_text(600),
     "shakespeare": lambda: load_corpus().documents[0],  # or the embedded corpus, if it is not here
+    "world": lambda: "\n\n".join(make_document(seed).text for seed in range(200)),
 }
 
 
@@ -59,8 +61,25 @@ def test_fast_training_is_hugging_faces(trained):
 def test_readable_training_is_hugging_faces(trained):
     text, _, _ = trained
     text = text[:30_000]
-    ours, merges = train(count_pieces([text]), 512, tuple(CHATML))
-    assert (ours, merges) == hub([text], 512, CHATML)
+    ours, merges = train(count_pieces([text]), 1000, tuple(CHATML))
+    assert (ours, merges) == hub([text], 600, CHATML)
+    assert (ours, merges) == train_fast(count_pieces([text]), 1000, tuple(CHATML))
+
+
+def test_minimind_s_size_is_hugging_faces(tmp_path):
+    """6,400 entries on plays, world and the Chinese, English and code mix together."""
+    text = "\n".join(corpus()[:250_000] for corpus in CORPORA.values())
+    vocabulary, merges = train_fast(count_pieces([text]), 6400, tuple(MINIMIND))
+    assert (vocabulary, merges) == hub(chunks([text]), 6400, MINIMIND)
+    FastBPETokenizer(vocabulary, merges, MINIMIND).save(tmp_path)
+    fast, plain, opened = (
+        kind.load(tmp_path) for kind in (FastBPETokenizer, BPETokenizer, LibraryTokenizer)
+    )
+    ids = fast.encode(text)
+    assert opened.encode(text) == ids and opened.encode_batch([text, ""]) == [ids, []]
+    assert plain.encode(text[-20_000:]) == fast.encode(text[-20_000:])
+    assert sum(map(opened.byte_length, ids)) == len(text.encode())
+    assert fast.fingerprint == opened.fingerprint
 
 
 def test_ids_are_those_of_the_library_and_of_transformers(trained, tmp_path):
