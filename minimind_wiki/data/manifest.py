@@ -21,7 +21,7 @@ _BENCH = "a benchmark; training on it would make its score worthless"
 _LOOKUP = "questions for retrieval; held out as a benchmark"
 # pattern -> reader ("" for none), why it is not for training ("" when it is). The first one counts.
 USES: tuple[tuple[str, str, str], ...] = (
-    ("lm/*.jsonl.gz", "text", ""),
+    ("lm/*.jsonl*", "text", ""),
     ("lm/*.txt", "plain", ""),
     ("sft/dolly_hhrlhf*", "prompted", ""),
     ("sft/self_instruct*", "instances", ""),
