@@ -61,9 +61,9 @@ def test_fast_training_is_hugging_faces(trained):
 def test_readable_training_is_hugging_faces(trained):
     text, _, _ = trained
     text = text[:30_000]
-    ours, merges = train(count_pieces([text]), 1000, tuple(CHATML))
+    ours, merges = train(count_pieces([text]), 600, tuple(CHATML))
     assert (ours, merges) == hub([text], 600, CHATML)
-    assert (ours, merges) == train_fast(count_pieces([text]), 1000, tuple(CHATML))
+    assert (ours, merges) == train_fast(count_pieces([text]), 600, tuple(CHATML))
 
 
 def test_minimind_s_size_is_hugging_faces(tmp_path):
