@@ -31,6 +31,8 @@ def of(**wanted: object) -> list[dict]:
 def test_the_same_seed_gives_the_same_pages_and_row_n_depends_on_n_alone() -> None:
     assert list(pages.raw_pages("t", 300)) == ROWS[:300]
     assert pages.page(Chooser("pages/train/t.250"), "t.250", "train") == ROWS[250]
+    far = [pages.page(Chooser(f"f{n}"), f"t.{n}", "train") for n in range(10**6, 10**6 + 40)]
+    assert any(row["labels"]["duplicate"] for row in far)
     assert next(pages.raw_pages("u", 1))["text"] != ROWS[0]["text"]
     assert next(pages.raw_pages("t", 1, "test"))["text"] != ROWS[0]["text"]
     with pytest.raises(WrongCall, match="at least 1"):

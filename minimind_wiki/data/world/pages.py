@@ -144,7 +144,8 @@ def _page(c: Chooser, seed: str, split: str, original: bool) -> Row | None:
         if original:
             return None
         for _ in range(8 if number else 0):
-            base = _original(f"{place[1] if place else ''}.{c.pick(range(number))}", split)
+            earlier = int(c._random() * number)  # `pick` stops at 4,095 options
+            base = _original(f"{place[1] if place else ''}.{earlier}", split)
             if base:
                 break
         else:
