@@ -3,6 +3,7 @@
 Each item is a prompt with options of which one is right. A model is either a log-likelihood
 (prompt, continuation) -> nats, and then the likeliest option is its choice, or an answerer
 (prompt) -> text, and then the text must hold the right option's deciding words and no other's.
+The options are words of the same text, and the items are balanced against shallow tricks.
 Sections are reported apart, with chance and a Wilson interval (Wilson 1927, JASA 22:209): the plain
 normal interval is wrong near 0 and 1, where small models live.
 """
@@ -13,28 +14,21 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 
 from minimind_wiki.data.world.chooser import Chooser
 from minimind_wiki.data.world.questions import NOT_SAID, Question, questions
 from minimind_wiki.data.world.rows import make_rows
 from minimind_wiki.data.world.story import Document, make_document
 from minimind_wiki.data.world.tasks import arithmetic, instruction
-from minimind_wiki.data.world.words import HER_RELATIONS, HIS_RELATIONS, IS_HER, JOBS
+from minimind_wiki.data.world.words import JOBS
 from minimind_wiki.errors import WrongCall, unknown
+from minimind_wiki.evaluate.grammar import grammar_items
+from minimind_wiki.evaluate.tricks import Item, balanced
 
 LogLikelihood = Callable[[str, str], float]
 Answerer = Callable[[str], str]
 FAR = 8  # sentences since the answer's last event; from here on tracking counts as far
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One question. `options[0]` is right; `decisive[i]` are the words that betray option i."""
-
-    section: str
-    prompt: str
-    options: tuple[str, ...]
-    decisive: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +86,10 @@ def _others(document: Document, question: Question, c: Chooser) -> list[str]:
     state = document.state()
     places = {*state.at.values(), *state.lies.values()}
     places |= {e[2] for e in document.events if e[0] in ("person", "go", "lies")}
-    groups: list[set[str]] = [places, {*state.at, "Nobody"}, set(JOBS)]
+    jobs = set(state.job.values())  # another person's job: one that is not in the text is no lure
+    groups: list[set[str]] = [places, {*state.at, "Nobody"}, jobs]
     group = next((sorted(g - {question.short}) for g in groups if question.short in g), [])
     group = [word for word in group if word not in question.text]
-    if question.kind == "relation":
-        group = [word for word in group if word != "Nobody"]
     others: list[str] = []
     while group and len(others) < 3:
         others.append(group.pop(c.pick(range(len(group)))))
@@ -106,9 +99,8 @@ def _others(document: Document, question: Question, c: Chooser) -> list[str]:
 def _reading(section: str, split: str, seed: int) -> Iterator[Item]:
     """One question a document, of the kinds of the section, with options from the same text."""
     kinds = {
-        "facts": ("job", "relation"), "near": ("person", "thing", "holder"),
+        "facts": ("job",), "near": ("person", "thing", "holder"),
         "far": ("person", "thing", "holder"), "hops": ("kin_place", "kin_job", "before"),
-        "belief": ("belief",),
     }[section]  # fmt: skip
     for c, document in _documents(section, split, seed):
         fits = [
@@ -133,6 +125,35 @@ def _with(question: Question, short: str) -> str:
     if question.kind == "holder":  # these words stand first: "Mila has the lamp."
         return short + question.answer[len(question.short) :]
     return head + short + tail
+
+
+def _belief(split: str, seed: int) -> Iterator[Item]:
+    """Pairs about one moved thing (Wimmer & Perner 1983, Cognition 13:103), with the same options.
+
+    One question is about who did not see it, one about who moved it. Without the second, the place
+    that is named most would always be right.
+    """
+    for c, document in _documents("belief", split, seed):
+        state = document.state()
+        false = [q for q in questions(document) if q.kind == "belief"]
+        pairs = [
+            (question, person)
+            for question in false
+            for person in state.at
+            for thing, place in state.lies.items()
+            if f" the {thing} is" in question.text and state.belief[person].get(thing) == place
+        ]
+        if not pairs:
+            continue
+        question, person = c.pick(pairs)
+        believer = question.answer.split(" ")[0]
+        thing = question.text.removesuffix(" is?").split(" ")[-1]
+        shorts = (question.short, state.lies[thing])
+        answers = tuple(_with(question, short) for short in shorts)
+        yield Item("belief", f"{document.text}\n\n{question.text}", answers, shorts)
+        asked = question.text.replace(believer, person)
+        answers = tuple(answer.replace(believer, person) for answer in answers[::-1])
+        yield Item("belief", f"{document.text}\n\n{asked}", answers, shorts[::-1])
 
 
 def _refusal(split: str, seed: int) -> Iterator[Item]:
@@ -168,37 +189,8 @@ def _guess(document: Document, question: Question, c: Chooser) -> tuple[str, str
 
 
 def _grammar(split: str, seed: int) -> Iterator[Item]:
-    """A sentence of a held-out text against the same with one fault."""
-    for c, document in _documents("grammar", split, seed):
-        sentences = [s for s, _ in document.states()]
-        number = c.pick(range(1, len(sentences)))
-        good = sentences[number]
-        faults = [f for f in (_swap_pronoun(good), _wrong_verb(good), _wrong_order(good)) if f]
-        if faults:
-            before = " ".join(sentences[:number])
-            yield Item("grammar", before, (good, c.pick(faults)), (good, ""))
-
-
-def _wrong_verb(sentence: str) -> str:
-    wrong = {" was ": " were ", " is ": " are ", " has ": " have ", " were ": " was "}
-    hit = next((w for w in wrong if w in sentence), "")
-    return sentence.replace(hit, wrong[hit], 1) if hit else ""
-
-
-def _wrong_order(sentence: str) -> str:
-    return re.sub(r"\b(to|at|the|a|of) (\w+)", r"\2 \1", sentence, count=1) if (
-        re.search(r"\b(to|at|the|a|of) \w+", sentence)
-    ) else ""  # fmt: skip
-
-
-def _swap_pronoun(sentence: str) -> str:
-    """His for her where the possessor is named in the same sentence and is the only one."""
-    names = [n for n in re.findall(r"\b[A-Z][a-z]+\b", sentence) if n in IS_HER]
-    relation = re.search(r"\b(his|her) (\w+)", sentence)
-    if len(set(names)) != 1 or not relation or relation[2] in HER_RELATIONS + HIS_RELATIONS:
-        return ""
-    swap = {"his": "her", "her": "his"}[relation[1]]
-    return sentence[: relation.start()] + swap + sentence[relation.start() + 3 :]
+    documents = (make_document(f"exam/grammar/{seed}.{number}", split) for number in count())
+    return grammar_items(documents)
 
 
 def _arithmetic(split: str, seed: int) -> Iterator[Item]:
@@ -249,22 +241,32 @@ _SECTIONS: dict[str, Callable[[str, int], Iterator[Item]]] = {
     "near": lambda split, seed: _reading("near", split, seed),
     "far": lambda split, seed: _reading("far", split, seed),
     "hops": lambda split, seed: _reading("hops", split, seed),
-    "belief": lambda split, seed: _reading("belief", split, seed),
-    "arithmetic": _arithmetic, "instructions": _instructions, "tools": _tools, "refusal": _refusal,
+    "belief": _belief, "arithmetic": _arithmetic,
+    "instructions": _instructions, "tools": _tools, "refusal": _refusal,
 }  # fmt: skip
+_GROUPS = {
+    "grammar": 4,
+    "belief": 2,
+    "refusal": 2,
+}  # items that only together are fair to a constant taste
 SECTIONS = tuple(_SECTIONS)
 
 
 def exam_items(
     section: str, items: int = 100, split: str = "test", seed: int = 0
 ) -> Iterator[Item]:
-    """The first items of a section. WrongCall for an unknown section or no items."""
+    """The first items of a section, chosen so that no trick of `tricks` does better than chance.
+
+    WrongCall for an unknown section or no items.
+    """
     if section not in _SECTIONS:
         raise unknown("section", section, SECTIONS)
     if items < 1:
         raise WrongCall(f"{items} items were asked for; give at least 1.")
     stream = _SECTIONS[section](split, seed)
-    return (next(stream) for _ in range(items))
+    size = _GROUPS.get(section, 1)
+    groups = iter(lambda: tuple(islice(stream, size)), ())
+    return islice(balanced(groups), items)
 
 
 def by_likelihood(model: LogLikelihood, item: Item) -> bool:

@@ -57,6 +57,39 @@ def test_a_long_prompt_loses_its_beginning_and_a_long_continuation_is_refused() 
         score("", "b")
 
 
+def plainly(model: Transformer, prompt: str, continuation: str) -> float:
+    """The same without a cache: one pass over both."""
+    before, after = (ByteTokenizer().encode(text) for text in (prompt, continuation))
+    with torch.no_grad():
+        log_p = model(torch.tensor([[*before, *after]]))[0, len(before) - 1 : -1].log_softmax(-1)
+    return float(log_p.gather(1, torch.tensor(after)[:, None]).sum())
+
+
+def test_options_share_the_prompt_that_was_read_once() -> None:
+    model = nano()
+    score = log_likelihood(model, ByteTokenizer())
+    asked = [("The cat", " sat."), ("The cat", " s"), ("The cat", " sat down."), ("The dog", "s")]
+    read: list[int] = []
+    hook = model.model.register_forward_hook(lambda m, args, out: read.append(args[0].shape[1]))
+    scores = [score(*pair) for pair in asked]
+    hook.remove()
+    assert read == [7, 4, 1, 9, 7]  # each prompt once, then all but the last of each continuation
+    for pair, value in zip(asked, scores, strict=True):
+        assert math.isclose(value, plainly(model, *pair), rel_tol=1e-5)
+
+
+def test_a_prompt_is_read_again_when_the_weights_have_changed() -> None:
+    model = nano()
+    score = log_likelihood(model, ByteTokenizer())
+    before = score("The cat", " sat.")
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(1.5)
+    after = score("The cat", " sat.")
+    assert after != before
+    assert math.isclose(after, plainly(model, "The cat", " sat."), rel_tol=1e-5)
+
+
 def test_the_verb_prints_every_section(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_model_folder(tmp_path / "m", nano(), ByteTokenizer())
     assert main(["evaluate", str(tmp_path / "m"), "--limit", "2", "--device", "cpu"]) == 0
