@@ -28,7 +28,7 @@ import numpy as np
 
 from minimind_wiki.data.workers import ordered_map
 from minimind_wiki.errors import MinimindError, WrongCall
-from minimind_wiki.tokenizer.protocol import Tokenizer, fingerprint_of
+from minimind_wiki.tokenizer.protocol import Tokenizer, fingerprint_of, text_ids
 
 FORMAT, VERSION, HEADER = "minimind-shard", 1, 4096
 DTYPES: dict[str, np.dtype[Any]] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
@@ -240,8 +240,7 @@ class Encode:
     tokenizer: Tokenizer
 
     def __call__(self, text: str) -> np.ndarray:
-        ids = self.tokenizer.encode(text)
-        return np.array([*ids, self.tokenizer.eos_id], dtype=np.uint32)
+        return np.array(text_ids(self.tokenizer, text), dtype=np.uint32)
 
 
 def write_shards(
@@ -251,7 +250,7 @@ def write_shards(
     shard_tokens: int = 50_000_000,
     workers: int = 1,
 ) -> list[Path]:
-    """Tokenize documents into `folder/00000.tokens`, …; each document ends with the eos id.
+    """Tokenize documents into `folder/00000.tokens`, …; each between bos and eos.
 
     A shard is closed when it has `shard_tokens`. The result does not depend on `workers`. This is
     for texts that a program has; `tokenize.py` is for files, and goes on after an interruption.

@@ -24,7 +24,7 @@ from minimind_wiki.data.world.chooser import Chooser
 from minimind_wiki.data.world.rows import KINDS
 from minimind_wiki.data.world.words import words_of
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
-from minimind_wiki.tokenizer.protocol import Tokenizer, fingerprint_of
+from minimind_wiki.tokenizer.protocol import Tokenizer, fingerprint_of, text_ids
 
 BLOCK = 1 << 18  # tokens of a block, at least
 KEPT = 2  # blocks in memory
@@ -47,7 +47,7 @@ class Block:
 class WorldStream:
     """`at`, `state` and `resume` as `Loader` has them.
 
-    `kinds` are weights of the kinds of `minimind data world`. A text ends with the eos id; a chat
+    `kinds` are weights of the kinds of `minimind data world`. A text stands between bos and eos; a chat
     ends as the template ends it, and only its assistant's words are learned. Chats longer than a
     row are treated by `policy` (`sft_rows.py`; not "drop" by default, because the first message of
     a dialogue holds the text that all its questions are about), longer texts are cut into whole
@@ -105,7 +105,7 @@ class WorldStream:
         """
         row = self._row(self.kind_of(number), number)
         if "text" in row:
-            ids = [*self.tokenizer.encode(row["text"]), self.tokenizer.eos_id]
+            ids = text_ids(self.tokenizer, row["text"])
             return np.array(ids, dtype=np.uint32), np.ones(len(ids), dtype=np.uint8)
         example = fit(row["conversations"], self.tokenizer, self.row_length, self.policy)
         if report is not None:

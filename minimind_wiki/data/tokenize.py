@@ -31,7 +31,7 @@ from minimind_wiki.data.sft_rows import Example, SftReport, check_policy, fit
 from minimind_wiki.data.shards import INDEX, SUFFIX, ShardWriter, read_index
 from minimind_wiki.data.workers import ordered_map
 from minimind_wiki.errors import MinimindError, WrongCall
-from minimind_wiki.tokenizer.protocol import Tokenizer
+from minimind_wiki.tokenizer.protocol import Tokenizer, text_ids
 
 REJECTED = "shards.rejected.jsonl"
 CHATS = ("sft", "agent")
@@ -82,7 +82,7 @@ class Job:
             except MinimindError as error:
                 return Done(source, None, str(error))
         text = source.raw if source.schema == "text" else json.loads(source.raw)["text"]
-        ids = np.array([*self.tokenizer.encode(text), self.tokenizer.eos_id], dtype=np.uint32)
+        ids = np.array(text_ids(self.tokenizer, text), dtype=np.uint32)
         return Done(source, Example(ids, np.ones(len(ids), dtype=np.uint8)))
 
 

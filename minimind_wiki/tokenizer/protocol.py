@@ -60,6 +60,15 @@ class Tokenizer(Protocol):
         """Write tokenizer.json and tokenizer_config.json, as `AutoTokenizer` reads them."""
 
 
+def text_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """A whole document: the bos id, its text, the eos id (MiniMind's pretraining rows).
+
+    The first makes the document's beginning something to be predicted, and gives a sample a place
+    to start from; the second says where to stop.
+    """
+    return [tokenizer.bos_id, *tokenizer.encode(text), tokenizer.eos_id]
+
+
 PROBE = (
     "The quick (brown) fox's 1,234 jumps; naïve café — 你好，世界！\n\tdef f(x): return x ** 2 🙂"
 )

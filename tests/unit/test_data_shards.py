@@ -50,7 +50,8 @@ def test_shards_of_a_corpus_hold_each_document_and_its_end(tmp_path: Path) -> No
     assert len(paths) > 2 and [p.name for p in paths][:2] == ["00000.tokens", "00001.tokens"]
     shards = [Shard(path, tokenizer_hash(tokenizer)) for path in paths]
     read = [s.document(i) for s in shards for i in range(s.documents)]
-    assert all(ids[-1] == tokenizer.eos_id and (ids[:-1] < 256).all() for ids in read)
+    assert all(ids[0] == tokenizer.bos_id and ids[-1] == tokenizer.eos_id for ids in read)
+    assert all((ids[1:-1] < 256).all() for ids in read)
     assert [tokenizer.decode(ids.tolist()) for ids in read] == TEXTS
     assert all(800 <= s.tokens < 1000 for s in shards[:-1])
 
