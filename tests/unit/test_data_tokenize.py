@@ -144,7 +144,7 @@ def test_what_cannot_be_tokenized_is_said(tmp_path: Path) -> None:
     turn = [ask, {"role": "assistant", "content": "x"}]
     other = [ask, {"role": "assistant", "content": "y"}]
     pairs.write_text(json.dumps({"chosen": turn, "rejected": other}) + "\n")
-    assert run([good], tmp_path / "o").tokens == 9
+    assert run([good], tmp_path / "o").tokens == 10  # bos, eight bytes, eos
     for path, error in ((bad, "has no good row"), (pairs, "preference rows"), (Path("x"), "file")):
         with pytest.raises(MinimindError, match=error):
             run([path], tmp_path / "n")
