@@ -21,6 +21,7 @@ from minimind_wiki.data.packing import cut_documents, pack
 from minimind_wiki.data.sft_rows import SftReport, examples
 from minimind_wiki.data.world.rows import make_rows
 from minimind_wiki.lite.plot import Axis, Bars, Figure, Level, Panel
+from minimind_wiki.tokenizer.protocol import text_ids
 
 from ._bpe import bpe
 
@@ -31,7 +32,7 @@ CORPORA = {"world_pretrain": "world, texts", "world_sft": "world, chats", "alpac
 class Settings:
     """documents of each corpus and seed; their BPE's entries; the rows' lengths."""
 
-    documents: int = 5000
+    documents: int = 3000
     vocab_size: int = 6400
     lengths: tuple[int, ...] = (256, 512, 1024)
     alpaca: bool = True
@@ -79,14 +80,19 @@ def corpora(seed: int, settings: Settings) -> dict[tuple[str, int], tuple[np.nda
     texts = [row["text"] for row in rows["pretrain"]]
     said = [m["content"] for some in chats.values() for r in some for m in r["conversations"]]
     tokenizer = bpe([*texts, *said], settings.vocab_size)
-    plain = np.array([len(ids) + 1 for ids in tokenizer.encode_batch(texts)])
+    plain = np.array([len(text_ids(tokenizer, text)) for text in texts])
     out = {}
     for length in settings.lengths:
         out["world_pretrain", length] = plain, SftReport()
-        for name, some in chats.items():
-            report = SftReport()
-            fitted = examples(some, tokenizer, length, "drop", report)
-            out[name, length] = np.array([len(one.ids) for one in fitted]), report
+    for name, some in chats.items():
+        whole = [len(one.ids) for one in examples(some, tokenizer)]
+        for length in settings.lengths:
+            report = SftReport()  # of the long ones; the others are as they are
+            long = [row for row, size in zip(some, whole, strict=True) if size > length]
+            sizes = [size for size in whole if size <= length]
+            sizes += [len(one.ids) for one in examples(long, tokenizer, length, "drop", report)]
+            order = np.random.default_rng(seed).permutation(len(sizes))
+            out[name, length] = np.array(sizes)[order], report
     return out
 
 
@@ -99,9 +105,9 @@ def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
         values[f"{key}_useful"] = packing.useful
         values[f"{key}_cut"] = float(cut_documents(offsets, length, arm["packing"]).mean())
         values[f"{name}_mean_tokens"] = float(sizes.mean())
-        if report.rows:
-            values[f"{key}_shortened"] = (report.shortened + report.cut) / report.rows
-            values[f"{key}_rejected"] = report.rejected / (report.rows + report.rejected)
+        total = len(sizes) + report.rejected
+        values[f"{key}_shortened"] = report.rows / total
+        values[f"{key}_rejected"] = report.rejected / total
     return Measurement(values)
 
 
