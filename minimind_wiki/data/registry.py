@@ -215,10 +215,10 @@ def fetch(item: Entry, progress: Progress | None = None, timeout: float = 30.0) 
         )
     except MinimindError as error:
         place = item.gated or f"Put the file at {target}"
+        instead = ", or run without --data to use the embedded corpus" * (item.schema == "text")
         raise MinimindError(
             f"{item.name} is not on this machine and could not be had: {error}. {place}, or set "
-            f"MINIMIND_DATA to a folder that has {item.places[0]}, or run without --data to use "
-            "the embedded corpus."
+            f"MINIMIND_DATA to a folder that has {item.places[0]}{instead}."
         ) from error
     if sha256 is None:
         _pin(item, target, done.sha256, done.bytes, done.etag)

@@ -16,7 +16,7 @@ CALL = {"role": "assistant", "content": "", "tool_calls": '[{"name": "f", "argum
 GOOD = {
     "pretrain": {"text": "a"},
     "sft": {"conversations": [{"role": "system", "content": "", "tools": "[]"}, USER, CALL,
-                              {"role": "tool", "content": "{}"}, BOT]},
+                              *[{"role": "tool", "content": "{}"}] * 2, BOT]},
     "preference": {"chosen": [USER, BOT], "rejected": [USER, {**BOT, "content": "no"}]},
     "agent": {"conversations": [USER, BOT], "gt": ["42", 7, 0.5]},
     "choice": {"question": "", "choices": ["a", "b"], "answer": 1, "task": "t"},
