@@ -130,6 +130,7 @@ def test_a_program_by_another_hand_is_judged_by_what_it_does() -> None:
     "def f(x):\n    y = [[a for b in [1, 2, 3] for a in [1]] for c in [1]]\n    return y",
     "def f(x):\n" + "    x = x + 1\n" * 900 + "    return x", "def f(*x):\n    return x",
     "def f(x):\n    return 1" + " + 1" * 2400, "def f(x):\n    f = 1\n    return f[0]",
+    "def f(x):\n    y = [" + "1, " * 60 + "]\n    for a in y:\n     for b in y:\n      x = b",
     "@f\ndef f(x): return 'a' - 1", "def f(x):\n    return '" + "a" * 20_000 + "'",
 ])  # fmt: skip
 def test_the_interpreter_runs_nothing_else_and_always_ends(source: str) -> None:

@@ -7,7 +7,15 @@ from itertools import pairwise
 import pytest
 
 from minimind_wiki.data.world.chooser import Chooser
-from minimind_wiki.data.world.language import FRAMES, STEMS, NotVosk, parse_vosk, to_vosk
+from minimind_wiki.data.world.language import (
+    FRAMES,
+    STEMS,
+    Clause,
+    NotVosk,
+    Noun,
+    parse_vosk,
+    to_vosk,
+)
 from minimind_wiki.data.world.rows import check_row, make_rows
 from minimind_wiki.data.world.translate import clause, parse_english, to_english
 from minimind_wiki.data.world.words import LOOKS, SPLITS, THINGS, split_of
@@ -23,6 +31,25 @@ def test_both_languages_lead_back_to_the_meaning(split: str) -> None:
     for meaning in CLAUSES[split]:
         assert parse_vosk(to_vosk(meaning)) == meaning
         assert parse_english(to_english(meaning)) == meaning
+
+
+@pytest.mark.parametrize(("meaning", "said"), [
+    (Clause("have", ("Milo",), Noun("box", "two", "old")), "Milo has two old boxes."),
+    (Clause("have", ("Milo", "Tala"), Noun("axe", "a"), past=True), "Milo and Tala had an axe."),
+    (Clause("go", ("Milo",), place="Fox Hill", negative=True), "Milo does not go to Fox Hill."),
+    (Clause("go", ("Milo",), place="Fox Hill"), "Milo goes to Fox Hill."),
+    (Clause("give", ("Milo",), Noun("scarf", "some"), whom="Tala", past=True),
+     "Milo gave some scarves to Tala."),
+    (Clause("be", Noun("cup", "all the"), place="Fox Hill", past=True, question=True),
+     "Were all the cups at Fox Hill?"),
+    (Clause("greet", ("Milo", "Tala"), who="Sara", past=True, negative=True, question=True),
+     "Did Milo and Tala not greet Sara?"),
+    (Clause("seem", Noun("brush", "a", "old"), look="new"),
+     "An old brush seems new."),
+])  # fmt: skip
+def test_english_is_english(meaning: Clause, said: str) -> None:
+    """Written by hand: two parsers that agree could agree on bad English."""
+    assert to_english(meaning) == said
 
 
 def test_no_two_meanings_share_a_sentence() -> None:

@@ -67,6 +67,19 @@ def test_gold_answers_agree_with_counts_and_positions_of_pixels() -> None:
         for q in made.questions:
             asked.setdefault(q.kind, set()).add(q.short)
             words = q.text.rstrip("?").split()
+            if q.kind in ("colour", "place"):
+                (one,) = (o for o in made.objects if o.kind == words[-1])
+                assert q.kind == "place" or q.short == one.colour
+                if q.kind == "place" and one.kind in middle:
+                    y, x = middle[one.kind]
+                    side = ("left", "middle", "right")[int(3 * x // SIDE)]
+                    assert q.short == f"{'upper' if y < SIDE / 2 else 'lower'} {side}"
+            if q.kind not in ("count", "there", "rain"):
+                assert f" {q.short}" in q.answer
+            if q.kind == "there":
+                pair = (words[3], words[4])
+                assert q.short == ("yes" if pair in {(o.colour, o.kind) for o in made.objects}
+                                   else "no")  # fmt: skip
             if q.kind == "count":
                 assert int(q.short) == sum(o.colour == words[2] for o in made.objects)
                 if q.short in "01":
@@ -77,6 +90,12 @@ def test_gold_answers_agree_with_counts_and_positions_of_pixels() -> None:
                     (1, ("left", "right")) if q.kind == "side" else (0, ("above", "below"))
                 )
                 assert q.short == names[int(one[axis] > other[axis])]
+        for o in made.objects:
+            article = "an" if o.colour == "orange" else "a"
+            place = f"{('upper', 'lower')[o.row]} {('left', 'middle', 'right')[o.column]}"
+            assert f" {article} {o.colour} {o.kind} at the {place}" in made.caption
+        assert f"It is {made.time}, and there is {made.ground} below." in made.caption
+        assert ("It rains." in made.caption) == made.rain
     assert asked["count"] >= {"0", "1", "2", "3"} and asked["there"] == {"yes", "no"}
     assert asked["side"] == {"left", "right"} and asked["height"] == {"above", "below"}
     assert asked["colour"] == set(COLOURS) and len(asked["place"]) == 6

@@ -75,7 +75,7 @@ def test_right_answers_pass(row: Row, text: str) -> None:
     (TOOL, _call("calculator", expression="2 * 3 + 5")), (TOOL, "<tool_call>{</tool_call>"),
     (TOOL, _call("calculator", expression="10") * 2), (TOOL, _call("rm", path="x")),
     (SHOP, _call("inventory", shop=OTHER, item="eggs")), (SHOP, " ".join(map(str, range(60)))),
-    (TOOL, "<tool_call>[]</tool_call>"),
+    (TOOL, "<tool_call>[]</tool_call>"), (_row("x", "2 cups a day"), "3 cups a day"),
 ])  # fmt: skip
 def test_wrong_hedging_and_gaming_answers_fail(row: Row, text: str) -> None:
     assert not verify(row, text)

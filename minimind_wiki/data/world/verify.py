@@ -117,8 +117,8 @@ def _same_list(asked: str, said: str, gold: str) -> bool:
         return False
     if gold.isupper() and not told.isupper():
         return False
-    listed = re.findall(r"[a-z]+", told.casefold())
-    return listed == re.findall(r"[a-z]+", gold.casefold())
+    listed = re.findall(r"[a-z0-9]+", told.casefold())
+    return listed == re.findall(r"[a-z0-9]+", gold.casefold())
 
 
 def _call_gives(made: str, row: Row, gold: str) -> bool:
