@@ -47,10 +47,10 @@ class Block:
 class WorldStream:
     """`at`, `state` and `resume` as `Loader` has them.
 
-    `kinds` are weights of the kinds of `minimind data world`. A text stands between bos and eos; a chat
-    ends as the template ends it, and only its assistant's words are learned. Chats longer than a
-    row are treated by `policy` (`sft_rows.py`; not "drop" by default, because the first message of
-    a dialogue holds the text that all its questions are about), longer texts are cut into whole
+    `kinds` are weights of the kinds of `minimind data world`. A text stands between bos and eos; a
+    chat ends as the template ends it, and only its assistant's words are learned. Chats longer than
+    a row are treated by `policy` (`sft_rows.py`; not "drop" by default, because the first message
+    of a dialogue holds the text that all its questions are about), longer texts are cut into whole
     rows and a rest.
     """
 
