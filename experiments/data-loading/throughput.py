@@ -36,7 +36,7 @@ class Settings:
 
     row_length: int = 512
     batch_size: int = 16
-    rounds: int = 4
+    rounds: int = 2
     seconds: float = 0.4
     corpus_bytes: int = 4_000_000
     train_rows: int = 8
