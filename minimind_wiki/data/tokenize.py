@@ -6,9 +6,9 @@ lines it took; a run that was killed goes on behind the last whole shard and end
 bytes. Rows that break their schema or have nothing to learn are set aside in
 `shards.rejected.jsonl` with file, line and reason, or stop the run when `strict`.
 
-`{"text"}` rows and .txt files (each one document) stand between bos and eos; chats are rendered with
-loss flags, and long ones treated by a policy (`sft_rows.py`). If one file has chats, every shard has
-flags, and texts are learned whole.
+`{"text"}` rows and .txt files (each one document) stand between bos and eos; chats are rendered
+with loss flags, and long ones treated by a policy (`sft_rows.py`). If one file has chats, every
+shard has flags, and texts are learned whole.
 """
 
 from __future__ import annotations
