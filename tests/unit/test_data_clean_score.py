@@ -63,6 +63,9 @@ def test_a_duplicate_is_not_judged_when_its_original_is_gone() -> None:
     labels = next(x for x in BY_ID.values() if "exact duplicate" in x["defects"])
     assert has_to_go("exact", labels, {labels["duplicate"]["of"]}) is True
     assert has_to_go("exact", labels, set()) is None
+    near = next(x for x in BY_ID.values() if "near duplicate" in x["defects"])
+    here = {near["duplicate"]["of"]}
+    assert has_to_go("exact", near, here) is None and has_to_go("near", near, here) is True
 
 
 def test_exact_copies_are_all_found_and_near_ones_mostly() -> None:
@@ -122,7 +125,7 @@ def test_boxes_that_say_what_they_are_go_and_the_text_after_them_stays() -> None
     page = (
         "<body><div class='post'><p>" + "A long paragraph of the text itself. " * 5 + "</p></div>"
         "<div id='comments'><div>" + "A long comment that is well written too. " * 5 + "</div>"
-        "<div><div>inner</div></div></div><div class='commentary'><p>"
+        "<div><p>inner</p><div>inner</div></div></div><div class='commentary'><p>"
         + "A second paragraph of the text. " * 6 + "</p></div></body>"
     )  # fmt: skip
     text, edits = extract_html(page)

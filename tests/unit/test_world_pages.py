@@ -126,6 +126,10 @@ def test_contaminated_pages_quote_a_held_out_text_and_no_other_page_is_built_on_
     for how, found in (("whole", True), ("excerpt", True), ("edited", False)):
         for row in of(benchmark=how):
             assert bool(pages.grams(row["labels"]["clean"], 20) & grams) == found
+    for row in of(benchmark="whole", dress="plain"):
+        assert any(text in row["text"] for text in held_out)
+    for row in of(benchmark="excerpt", dress="plain"):
+        assert not any(text in row["text"] for text in held_out)
     for row in ROWS:
         if not row["labels"]["benchmark"]:
             assert not pages.grams(row["labels"]["clean"], 20) & grams
