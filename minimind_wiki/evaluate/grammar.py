@@ -66,21 +66,21 @@ def other_gender(sentence: str, names: set[str]) -> tuple[str, bool]:
     return sentence[: hit.start()] + _SWAP[hit[1]] + sentence[hit.end() :], her
 
 
-def _faults(document: Document) -> Iterator[tuple[int, str, str, str]]:
-    """(kind, text before, sentence, the same with a fault) for the sentences that can have one."""
+def _faults(document: Document) -> Iterator[tuple[int, int, str, str]]:
+    """(kind, number, sentence, the same with a fault) for the sentences that can have one."""
     sentences = [sentence for sentence, _ in document.states()]
     named = [{n for n in re.findall(r"\b[A-Z][a-z]+\b", s) if n in IS_HER} for s in sentences]
     present = document.register == "live"
     for number in range(3, len(sentences) - 1):
-        sentence, before = sentences[number], " ".join(sentences[:number])
+        sentence = sentences[number]
         wrong = other_tense(sentence, present)
         if wrong:
-            yield int(present), before, sentence, wrong
+            yield int(present), number, sentence, wrong
         if document.register == "letter":
             continue
         wrong, her = other_gender(sentence, set().union(*named[number - MEMORY : number + 1]))
         if wrong:
-            yield 2 + her, before, sentence, wrong
+            yield 2 + her, number, sentence, wrong
 
 
 def grammar_items(documents: Iterable[Document]) -> Iterator[Item]:
@@ -91,8 +91,11 @@ def grammar_items(documents: Iterable[Document]) -> Iterator[Item]:
     waiting: list[list[Item]] = [[], [], [], []]
     for document in documents:
         found: dict[int, Item] = {}
-        for kind, before, right, wrong in _faults(document):
-            found[kind] = Item("grammar", before, (right, wrong), (right, ""))
+        for kind, number, right, wrong in _faults(document):
+            end = document.sentences[number - 1][0]
+            before, after = document.text[:end], document.text[end:]
+            gap = after[: len(after) - len(after.lstrip())]
+            found[kind] = Item("grammar", before, (right, wrong), (right, ""), gap)
         if found:
             kind = min(found, key=lambda k: (len(waiting[k]), -k))
             waiting[kind].append(found[kind])

@@ -9,7 +9,7 @@ Shapes: T tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -26,8 +26,12 @@ class Encoder(Protocol):
         """Ids of a text."""
 
 
-def log_likelihood(model: Transformer, tokenizer: Encoder) -> Callable[[str, str], float]:
+def log_likelihood(
+    model: Transformer, tokenizer: Encoder, begin: Sequence[int] = ()
+) -> Callable[[str, str], float]:
     """The function (prompt, continuation) -> nats.
+
+    `begin` are ids before every prompt: the bos id, where the model's documents begin with it.
 
     A prompt that is too long loses its beginning, so much that the continuation fits, rounded up to
     a sixteenth of the context: options of nearly the same length then see the same prompt.
@@ -41,7 +45,7 @@ def log_likelihood(model: Transformer, tokenizer: Encoder) -> Callable[[str, str
 
     @torch.inference_mode()
     def score(before: str, continuation: str) -> float:
-        ids, after = tokenizer.encode(before), tokenizer.encode(continuation)
+        ids, after = [*begin, *tokenizer.encode(before)], tokenizer.encode(continuation)
         if not ids or not after:
             raise MinimindError("a prompt and a continuation need at least one token each.")
         if len(after) >= longest:

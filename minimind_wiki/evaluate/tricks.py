@@ -14,15 +14,22 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from minimind_wiki.data.world.lessons import SEPARATOR
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question. `options[0]` is right; `decisive[i]` are the words that betray option i."""
+    """One question. `options[0]` is right; `decisive[i]` are the words that betray option i.
+
+    `lead` stands between the prompt and an option: a line break, as in the lessons of the little
+    world (`data/world/lessons.py`), or the space between two sentences.
+    """
 
     section: str
     prompt: str
     options: tuple[str, ...]
     decisive: tuple[str, ...]
+    lead: str = SEPARATOR
 
 
 Trick = Callable[[Item, int], float]

@@ -271,7 +271,7 @@ def exam_items(
 
 def by_likelihood(model: LogLikelihood, item: Item) -> bool:
     """Whether the right option is strictly the likeliest."""
-    right, *wrong = (model(item.prompt, option) for option in item.options)
+    right, *wrong = (model(item.prompt, item.lead + option) for option in item.options)
     return right > max(wrong)
 
 

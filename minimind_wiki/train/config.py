@@ -24,7 +24,7 @@ class TrainConfig:
     preset: str = "tiny"
     """Which model: a name of PRESETS."""
     data: str = ""
-    """Registry name, 'world', 'embedded', a .txt/.jsonl file, also .gz, or a folder of shards."""
+    """Registry name, 'world', 'world/KIND', 'embedded', a .txt or .jsonl (.gz), a shard folder."""
     tokenizer: str = "bytes"
     """'bytes', or a folder that 'minimind tokenizer train' or a run wrote."""
     packing: str = "auto"
@@ -61,6 +61,8 @@ class TrainConfig:
     """Steps between measurements of held-out loss (0: a tenth of steps)."""
     eval_windows: int = 1024
     """Most held-out windows that are measured, evenly spaced."""
+    exam_items: int = 0
+    """Items of each section of the world exam at each measurement (0: no exam)."""
     save_every: int = 0
     """Steps between checkpoints (0: at each measurement)."""
     sample_tokens: int = 120
@@ -79,7 +81,7 @@ class TrainConfig:
         for name in ("steps", "batch_size", "context_length", "eval_windows"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("micro_batch_size", "warmup_steps", "eval_every", "save_every", "threads",
-                     "sample_tokens", "seed", "weight_decay", "gradient_clip",
+                     "sample_tokens", "exam_items", "seed", "weight_decay", "gradient_clip",
                      "min_learning_rate"):  # fmt: skip
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")

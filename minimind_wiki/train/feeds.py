@@ -13,16 +13,22 @@ which share no person, place or plot with those of training.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minimind_wiki.data import Corpus, load_corpus
+from minimind_wiki.data.loader import Loader
 from minimind_wiki.data.packing import IGNORE, fill, pack
+from minimind_wiki.data.shards import shard_paths
 from minimind_wiki.data.stream import WorldStream
-from minimind_wiki.errors import MinimindError
+from minimind_wiki.data.world import make_document
+from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.tokenizer import Tokenizer
 from minimind_wiki.train.batches import (
     Batches,
@@ -35,6 +41,7 @@ from minimind_wiki.train.batches import (
 )
 from minimind_wiki.train.config import TrainConfig
 
+WORLD_MIX = {"pretrain": 2.0, "lessons": 1.0}  # weights of documents
 BIGRAM_TOKENS = 1 << 20  # of a stream, which has no end, are counted for the bar
 
 
@@ -54,6 +61,10 @@ class Feed:
     about: dict[str, Any]
     line: str
     held_out_line: str
+    begin: tuple[int, ...] = ()
+    """Ids that begin every document, where documents are kept apart."""
+    floor: float | None = None
+    """Bits per byte of the held-out part under its own source, where that is known."""
 
     def bigram_pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """The held-out pairs (token, next token) that are measured, two 1-D arrays."""
@@ -65,8 +76,10 @@ class Feed:
 
 def make_feed(config: TrainConfig, tokenizer: Tokenizer, corpus: Corpus | None = None) -> Feed:
     """The feed that `config.data` names, or that of a corpus that was read already."""
-    if corpus is None and config.data == "world":
-        return world_feed(config, tokenizer)
+    if corpus is None and config.data.split("/")[0] == "world":
+        return world_feed(config, tokenizer, config.data.partition("/")[2])
+    if corpus is None and config.data and Path(config.data).is_dir():
+        return shard_feed(Path(config.data), config, tokenizer)
     return corpus_feed(corpus or load_corpus(config.data), config, tokenizer)
 
 
@@ -113,6 +126,7 @@ def corpus_feed(corpus: Corpus, config: TrainConfig, tokenizer: Tokenizer) -> Fe
         rows = order.rows(step * config.batch_size, config.batch_size)
         return from_packed(fill(packing, rows, ids, pad_id=tokenizer.pad_id))
 
+    begin = (tokenizer.bos_id,)
     measured = pack(held, config.context_length, "pack")
     rows = np.arange(measured.rows)
     if len(rows) > config.eval_windows:
@@ -122,34 +136,87 @@ def corpus_feed(corpus: Corpus, config: TrainConfig, tokenizer: Tokenizer) -> Fe
         for i in range(0, len(rows), config.batch_size)
     )
     return Feed(
-        at, parts, ids[: offsets[cut]], (tokenizer.bos_id,), about, corpus.describe(),
+        at, parts, ids[: offsets[cut]], begin, about, corpus.describe(),
         f"Held out: the last {config.held_out:.0%} of the documents, measured in {len(rows):,} "
         f"packed rows of {config.context_length} tokens ({packing.useful:.1%} of a training "
-        "row's places hold a token).",
+        "row's places hold a token).", begin,
     )  # fmt: skip
 
 
-def world_feed(config: TrainConfig, tokenizer: Tokenizer) -> Feed:
-    """Packed documents of the little world, made as they are needed; never the same one twice."""
-    train, held = (
-        WorldStream(tokenizer, config.context_length, config.batch_size, config.seed, split)
-        for split in ("train", "validation")
+def world_feed(config: TrainConfig, tokenizer: Tokenizer, kind: str = "") -> Feed:
+    """Packed documents of the little world, made as they are needed; never the same one twice.
+
+    `kind` is one kind of row; without it, the model reads stories and lessons (WORLD_MIX). Held out
+    are stories of validation worlds that fit a row, with the floor: what a reader needs who knows
+    every rule of the generator, but not which names are held out.
+    """
+    size, length = config.batch_size, config.context_length
+    kinds = {kind: 1.0} if kind else WORLD_MIX
+    train = WorldStream(tokenizer, length, size, config.seed, "train", kinds)
+    texts, bits = [], 0.0
+    for number in count():
+        document = make_document(f"held-out.{number}", "validation")
+        if len(tokenizer.encode(document.text)) + 2 <= length:
+            texts.append(document.text)
+            bits -= document.logp_any / math.log(2)
+            if len(texts) == config.eval_windows:
+                break
+        elif number > 50 * (len(texts) + 1):
+            raise WrongCall(
+                f"hardly any story fits {length} tokens; give a --context-length of 256 or more, "
+                "or a tokenizer with longer tokens."
+            )
+    held_ids, held_offsets = tokenize(texts, tokenizer)
+    packing = pack(held_offsets, length)
+    parts = tuple(
+        from_packed(fill(packing, rows, held_ids, pad_id=tokenizer.pad_id))
+        for rows in np.array_split(np.arange(packing.rows), -(-packing.rows // size))
     )
-    held.seed = 0  # the same validation documents for every run
-    steps = -(-config.eval_windows // config.batch_size)
-    parts = tuple(from_packed(held.at(step)) for step in range(steps))
-    first = [
-        train.at(step)
-        for step in range(max(1, BIGRAM_TOKENS // (config.batch_size * config.context_length)))
-    ]
-    sample = np.concatenate([batch.ids[batch.documents > 0] for batch in first])
-    name = "the little world, generated"
-    about = {"name": name, "source": "world", "bytes": 0, "sha256": train.fingerprint}
+    counted = [train.at(step) for step in range(max(1, BIGRAM_TOKENS // (size * length)))]
+    sample = np.concatenate([batch.ids[batch.documents > 0] for batch in counted])
+    floor = bits / sum(len(text.encode()) for text in texts)
+    name = "the little world, generated" + (f" ({kind})" if kind else "")
+    source = f"world/{kind}" if kind else "world"
+    about = {"name": name, "source": source, "bytes": 0, "sha256": train.fingerprint}
+    begin = (tokenizer.bos_id,)
     return Feed(
-        lambda step: from_packed(train.at(step)), parts, sample, (tokenizer.bos_id,), about,
+        lambda step: from_packed(train.at(step)), parts, sample, begin, about,
         f"Data: {name} while training, because --data asks for it.",
-        f"Held out: validation worlds, measured in {steps * config.batch_size:,} packed rows of "
-        f"{config.context_length} tokens.",
+        f"Held out: {len(texts):,} stories of validation worlds, with people, places and plots "
+        f"that training never meets. The floor is {floor:.3f} bits/byte.", begin, floor,
+    )  # fmt: skip
+
+
+def shard_feed(folder: Path, config: TrainConfig, tokenizer: Tokenizer) -> Feed:
+    """Packed rows of the shards that `minimind data shard` wrote; the last ones are held out.
+
+    Whole shards are held out, at least one; MinimindError when there is only one.
+    """
+    paths = shard_paths(folder)
+    cut = len(paths) - max(1, round(len(paths) * config.held_out))
+    if cut < 1:
+        raise MinimindError(
+            f"{folder} has {len(paths)} shards, but needs one to train on and one to hold out. "
+            "Write smaller ones: 'minimind data shard --shard-tokens N'."
+        )
+    arm = "pack" if config.packing == "auto" else config.packing
+    own = tokenizer.fingerprint
+    length, size = config.context_length, config.batch_size
+    train = Loader(paths[:cut], length, size, config.seed, arm, own, tokenizer.pad_id)
+    held = Loader(paths[cut:], length, size, 0, arm, own, tokenizer.pad_id)
+    steps = max(1, min(config.eval_windows, held.rows) // size)
+    counted = [train.at(step) for step in range(max(1, BIGRAM_TOKENS // (size * length)))]
+    about = {"name": folder.name, "source": str(folder), "bytes": 0, "sha256": train.fingerprint}
+    begin = (tokenizer.bos_id,)
+    return Feed(
+        lambda step: from_packed(train.at(step)),
+        tuple(from_packed(held.at(step)) for step in range(steps)),
+        np.concatenate([batch.ids[batch.documents > 0] for batch in counted]),
+        begin, about,
+        f"Data: {train.tokens:,} tokens in {cut:,} shards of {folder}, because --data names this "
+        "folder.",
+        f"Held out: the last {len(paths) - cut:,} shards, measured in {steps * size:,} rows of "
+        f"{length} tokens.", begin,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ import torch.nn.functional as F
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.errors import MinimindError
+from minimind_wiki.evaluate.likelihood import log_likelihood
+from minimind_wiki.evaluate.world_exam import by_likelihood, exam
 from minimind_wiki.infer import generate
 from minimind_wiki.model import Transformer
 from minimind_wiki.tokenizer import Tokenizer
@@ -40,6 +43,7 @@ class State:
     held_out: dict[str, list[float]] = field(
         default_factory=lambda: {"step": [], "loss": [], "bits_per_byte": []}
     )
+    exams: list[dict[str, Any]] = field(default_factory=list)  # step, and accuracy by section
     samples: list[dict[str, Any]] = field(default_factory=list)
     pending_sum: float = 0.0  # losses since the training curve's last point …
     pending_count: int = 0  # … and how many
@@ -189,6 +193,15 @@ class Loop:
         state.held_out["bits_per_byte"].append(bits)
         self.report.line(f"step {state.step:,}: held-out loss {loss:.4f} nats/token, "
                          f"{bits:.4f} bits/byte")  # fmt: skip
+        if config.exam_items:
+            likelihood = log_likelihood(self.model, self.tokenizer, self.feed.begin)
+            scores = exam(partial(by_likelihood, likelihood), config.exam_items, "validation")
+            self.model.train()
+            right = {score.section: score.accuracy for score in scores}
+            mean = sum(right.values()) / len(right)
+            state.exams.append({"step": state.step, "mean": mean, "sections": right})
+            told = "  ".join(f"{name} {share:.0%}" for name, share in right.items())
+            self.report.line(f"  world exam: mean {mean:.1%}  ({told})")
         if config.sample_tokens and state.step:
             text = sample(self.model, self.tokenizer, self.feed.prompt, config, self.place.device)
             state.samples.append({"step": state.step, "text": text})

@@ -128,7 +128,8 @@ def pretrain(
                     stopping, last, state.step if resume else -1)  # fmt: skip
         finished = loop.run()
     windows = sum(len(part.ids_BT) for part in feed.held_out)
-    run = about | describe(state, bigram, model, place.describe(), windows, finished)
+    known = {"document_begin": list(feed.begin), "floor_bits_per_byte": feed.floor}
+    run = about | known | describe(state, bigram, model, place.describe(), windows, finished)
     if finished and state.best_loss is not None:
         report.line(loop.summary())
         report.line(
@@ -184,6 +185,7 @@ def describe(
                      "step": state.best_step, "last_loss": state.held_out["loss"][-1],
                      "windows": windows},
         "bigram_loss": bigram,
+        "exams": state.exams,
         "samples": state.samples,
         "seconds": round(state.seconds, 1),
         "device": device,

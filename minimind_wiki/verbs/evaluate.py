@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
         raise WrongCall(f"--limit must be at least 1, got {args.limit}.")
     from rich.progress import track
 
+    from minimind_wiki.evaluate.baselines import baselines
     from minimind_wiki.evaluate.likelihood import log_likelihood
     from minimind_wiki.evaluate.world_exam import SECTIONS, by_likelihood, exam
     from minimind_wiki.infer import load_model_folder
@@ -39,12 +41,28 @@ def run(args: argparse.Namespace) -> int:
     from minimind_wiki.verbs.generate import find_model
 
     place = choose(args.device)
-    model, tokenizer = load_model_folder(find_model(args.model), place.device)
+    folder = find_model(args.model)
+    model, tokenizer = load_model_folder(folder, place.device)
     if tokenizer is None:
         raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a question.")
-    judge = partial(by_likelihood, log_likelihood(model, tokenizer))
-    print(f"World exam of {args.model}: the likeliest of the options counts as its answer.")
+    begin = read_begin(folder)
+    judge = partial(by_likelihood, log_likelihood(model, tokenizer, begin))
+    print(f"World exam of {args.model}: the likeliest of the options counts as its answer. A trick "
+          "looks only at places and lengths.")  # fmt: skip
     sections = track(SECTIONS, description="exam", transient=True)
     for name in sections:
-        print(exam(judge, args.limit, seed=args.seed, sections=(name,))[0], flush=True)
+        score = exam(judge, args.limit, seed=args.seed, sections=(name,))[0]
+        tricks = {
+            trick: exam(by, args.limit, seed=args.seed, sections=(name,))[0].accuracy
+            for trick, by in baselines().items()
+        }
+        best = max(tricks, key=lambda trick: tricks[trick])
+        print(f"{score}  best trick {tricks[best]:.1%} ({best})", flush=True)
     return 0
+
+
+def read_begin(folder: Path) -> tuple[int, ...]:
+    """The ids that begin each document of the model's training, as its run.json says; or none."""
+    path = folder / "run.json"
+    run = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return tuple(run.get("document_begin", ()))

@@ -19,7 +19,7 @@ ARROWS = {
     "lite": set(),
     "infer": {"model", "tokenizer"},
     "serve": {"infer", "model", "tokenizer"},
-    "train": {"data", "tokenizer", "model", "infer"},
+    "train": {"data", "tokenizer", "model", "infer", "evaluate"},
     "evaluate": {"data", "tokenizer", "model", "infer"},
     "interpret": {"model", "infer"},
 }

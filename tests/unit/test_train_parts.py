@@ -11,6 +11,8 @@ from torch import nn
 
 from minimind_wiki.data import Corpus
 from minimind_wiki.data.packing import IGNORE, pack
+from minimind_wiki.data.shards import write_shards
+from minimind_wiki.data.world import make_document
 from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.model import PRESETS, ModelConfig, Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
@@ -18,7 +20,7 @@ from minimind_wiki.train.batches import Batches, gather, measured_starts, split_
 from minimind_wiki.train.bigram import Bigram, bigram_loss
 from minimind_wiki.train.config import RECIPES, TrainConfig, build
 from minimind_wiki.train.device import choose
-from minimind_wiki.train.feeds import corpus_feed, tokenize, world_feed
+from minimind_wiki.train.feeds import corpus_feed, make_feed, tokenize, world_feed
 from minimind_wiki.train.flags import convert, field_docs, field_types, read_yaml
 from minimind_wiki.train.optim import decay_groups, make_adamw
 from minimind_wiki.train.report import printable
@@ -223,7 +225,7 @@ def test_the_arms_differ_in_what_a_row_holds():
 
 
 def test_the_world_is_a_feed_whose_held_out_part_is_the_same_for_every_seed():
-    config = dataclasses.replace(PACKED, context_length=256, data="world", eval_windows=4)
+    config = dataclasses.replace(PACKED, context_length=700, data="world", eval_windows=4)
     one, two = (
         world_feed(dataclasses.replace(config, seed=seed), ByteTokenizer()) for seed in (0, 1)
     )
@@ -233,6 +235,42 @@ def test_the_world_is_a_feed_whose_held_out_part_is_the_same_for_every_seed():
     assert not torch.equal(one.at(0).ids_BT, two.at(0).ids_BT)
     assert one.about["sha256"] == two.about["sha256"] and one.about["source"] == "world"
     assert len(one.sample_ids) > 500_000
+    read = ByteTokenizer().decode(one.sample_ids.tolist())
+    assert '[{"name": "calculator"' in read  # lessons
+    assert 0.3 < one.floor < 0.4
+    text = "".join(ByteTokenizer().decode(r.tolist()) for p in one.held_out for r in p.ids_BT)
+    stories = [make_document(f"held-out.{n}", "validation") for n in range(40)]
+    stories = [story for story in stories if len(story.text) <= 698][:4]
+    assert all(story.text in text for story in stories)
+    bits = -sum(story.logp_any for story in stories) / math.log(2)
+    assert one.floor == pytest.approx(bits / sum(len(story.text) for story in stories))
+    with pytest.raises(WrongCall, match="hardly any story fits"):
+        world_feed(dataclasses.replace(config, context_length=100), ByteTokenizer())
+    with pytest.raises(WrongCall, match="kind of row"):
+        make_feed(dataclasses.replace(config, data="world/storys"), ByteTokenizer())
+
+
+def test_shards_are_a_feed_and_the_last_ones_are_held_out(tmp_path):
+    tokenizer = ByteTokenizer()
+    write_shards(DOCUMENTS.documents, tmp_path, tokenizer, shard_tokens=1500)
+    feed = make_feed(dataclasses.replace(PACKED, data=str(tmp_path)), tokenizer)
+    text = "".join(tokenizer.decode(row.tolist()) for part in feed.held_out for row in part.ids_BT)
+    assert "document 19" in text and "document 17 " not in text
+    seen = tokenizer.decode(feed.sample_ids.tolist())
+    assert "document 17 " in seen and "document 199" not in seen
+    assert torch.equal(
+        feed.at(9).ids_BT,
+        make_feed(dataclasses.replace(PACKED, data=str(tmp_path)), tokenizer).at(9).ids_BT,
+    )
+    with pytest.raises(MinimindError, match="tokenizer"):
+        make_feed(dataclasses.replace(PACKED, data=str(tmp_path)), Other())
+    write_shards(DOCUMENTS.documents, tmp_path / "one", tokenizer)
+    with pytest.raises(MinimindError, match="1 shards, but needs one to train on"):
+        make_feed(dataclasses.replace(PACKED, data=str(tmp_path / "one")), tokenizer)
+
+
+class Other(ByteTokenizer):
+    fingerprint = "0" * 64
 
 
 def test_micro_batches_keep_documents_and_labels_together():

@@ -41,8 +41,9 @@ def test_chance_scores_chance_in_seconds() -> None:
 def test_an_oracle_passes_and_its_opposite_fails(section: str) -> None:
     gold = {item.prompt: item.options for item in ITEMS[section]}
     for item in ITEMS[section]:
-        assert by_likelihood(lambda p, o: float(o == gold[p][0]), item)
-        assert not by_likelihood(lambda p, o: -float(o == gold[p][0]), item)
+        assert by_likelihood(lambda p, o: float(o.strip() == gold[p][0]), item)
+        assert not by_likelihood(lambda p, o: -float(o.strip() == gold[p][0]), item)
+        assert item.lead and not item.lead.strip()
         assert not by_likelihood(lambda p, o: 0.0, item), "a constant model must not pass"
         assert by_answer(lambda p: gold[p][0], item) or section == "tools", item
         if section != "grammar":

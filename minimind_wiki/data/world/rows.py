@@ -13,6 +13,7 @@ from typing import Any
 
 from minimind_wiki.data.world import facts, medical, programs, scenes, translate
 from minimind_wiki.data.world.chooser import Chooser
+from minimind_wiki.data.world.lessons import plain
 from minimind_wiki.data.world.questions import Question, questions
 from minimind_wiki.data.world.shape import Row, chat
 from minimind_wiki.data.world.shape import say as _say
@@ -214,6 +215,12 @@ def _tools(c: Chooser, split: str) -> Row:
     }  # fmt: skip
 
 
+def lessons(c: Chooser, seed: str, split: str) -> Row:
+    """A question, dialogue, task or tool call as running text, for a model that only reads."""
+    row = c.pick((ask, dialogue, sums, follow, tools))(c, seed, split)
+    return {"text": plain(row["conversations"])}
+
+
 KINDS: dict[str, tuple[Callable[..., Row], str]] = {
     "pretrain": (pretrain, "pretrain"), "sft": (sft, "sft"), "questions": (ask, "sft"),
     "dialogue": (dialogue, "sft"), "arithmetic": (sums, "sft"), "instructions": (follow, "sft"),
@@ -222,6 +229,7 @@ KINDS: dict[str, tuple[Callable[..., Row], str]] = {
     "translation": (translate.translation, "sft"), "parallel": (translate.parallel, "pretrain"),
     "scenes": (scenes.scenes, "sft"), "medical": (medical.medical, "pretrain"),
     "medical_questions": (medical.medical_questions, "agent"),
+    "lessons": (lessons, "pretrain"),
     "code": (programs.code, "pretrain"), "code_questions": (programs.code_questions, "agent"),
 }  # fmt: skip
 
