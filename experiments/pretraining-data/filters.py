@@ -121,9 +121,11 @@ def filters(record):
     for what in ("precision", "recall"):
         bars = []
         for name, arm in experiment.arms.items():
-            keep = [f for f in FILTERS if name != "random" or f != "pii"]
-            bars.append(Bars(keep, [record.value(name, f"{f}_{what}") for f in keep],
-                             arm["title"], arm["role"]))  # fmt: skip
+            shown = ["quotes" if f == "decontaminate" else f for f in FILTERS]
+            have = [name != "random" or f != "pii" for f in FILTERS]
+            heights = [record.value(name, f"{f}_{what}") if ok else None
+                       for f, ok in zip(FILTERS, have, strict=True)]  # fmt: skip
+            bars.append(Bars(shown, heights, arm["title"], arm["role"]))
         panels.append(Panel("", Axis(what, range=(0, 1)), bars=bars, legend="top"))
     return Figure(panels)
 

@@ -118,7 +118,7 @@ def curve(record):
     for name, arm in experiment.arms.items():
         for which, dash in (("measured", "solid"), ("theory", "dash")):
             c = record.curve(name, which)
-            lines.append(Line(c["x"], c["mean"], f"{arm['title']}, {which}", arm["role"],
-                              c["lo"], c["hi"], dash))  # fmt: skip
+            label = f"{arm['bands']} × {arm['rows']} {which}"
+            lines.append(Line(c["x"], c["mean"], label, arm["role"], c["lo"], c["hi"], dash))
     return Figure([Panel("exact likeness of the pair", Axis("share found", range=(0, 1)),
                          lines=lines, legend="top")])  # fmt: skip
