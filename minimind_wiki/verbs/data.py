@@ -1,4 +1,4 @@
-"""`minimind data`: list, fetch and check data sets, clean rows, write the little world."""
+"""`minimind data`: list, fetch, check, clean and shard data sets, write the little world."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from minimind_wiki.data.manifest import read_manifest
 from minimind_wiki.data.world.rows import KINDS, OPTIONS, make_rows
 from minimind_wiki.data.world.words import SPLITS
 from minimind_wiki.errors import MinimindError, WrongCall
-from minimind_wiki.verbs import _data_check, _data_clean
+from minimind_wiki.verbs import _data_check, _data_clean, _data_shard
 
-HELP = "List the known data sets, fetch one, check or clean a file, write the little world."
+HELP = "List, fetch, check, clean and tokenize data sets; write the little world."
 EXAMPLE = "minimind data check rows.jsonl --schema sft"
 FLAGS = {"label_noise": "noise", "length_bias": "length_bias"}  # flag -> option of the world
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Five actions."""
-    names = "list | fetch | check | clean | world"
+    """Six actions."""
+    names = "list | fetch | check | clean | shard | world"
     actions = parser.add_subparsers(dest="action", required=True, metavar=names)
     listing = actions.add_parser("list", help="known data sets, their size, licence and place")
     listing.add_argument("--long", action="store_true", help="also citation, address and notes")
@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     fetch.add_argument("--buffer", type=int, default=10_000, help="rows to shuffle among (10000)")
     _data_check.configure(actions.add_parser("check", help=_data_check.HELP))
     _data_clean.configure(actions.add_parser("clean", help=_data_clean.HELP))
+    _data_shard.configure(actions.add_parser("shard", help=_data_shard.HELP))
     world = actions.add_parser("world", help="write rows of the little world")
     world.add_argument("--kind", default="pretrain", help=f"one of {', '.join(KINDS)}")
     world.add_argument("--rows", type=int, default=1000, help="how many (default 1000)")
@@ -51,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
         return _list(args.long)
     if args.action == "world":
         return _world(args)
+    if args.action == "shard":
+        return _data_shard.run(args)
     if args.action == "clean":
         return _data_clean.run(args)
     return _fetch(args) if args.action == "fetch" else _data_check.run(args)

@@ -14,6 +14,7 @@ from typing import Any
 from minimind_wiki.data.world import facts, medical, programs, scenes, translate
 from minimind_wiki.data.world.chooser import Chooser
 from minimind_wiki.data.world.lessons import plain
+from minimind_wiki.data.world.pages import page
 from minimind_wiki.data.world.questions import Question, questions
 from minimind_wiki.data.world.shape import Row, chat
 from minimind_wiki.data.world.shape import say as _say
@@ -229,7 +230,7 @@ KINDS: dict[str, tuple[Callable[..., Row], str]] = {
     "translation": (translate.translation, "sft"), "parallel": (translate.parallel, "pretrain"),
     "scenes": (scenes.scenes, "sft"), "medical": (medical.medical, "pretrain"),
     "medical_questions": (medical.medical_questions, "agent"),
-    "lessons": (lessons, "pretrain"),
+    "lessons": (lessons, "pretrain"), "pages": (page, "pretrain"),
     "code": (programs.code, "pretrain"), "code_questions": (programs.code_questions, "agent"),
 }  # fmt: skip
 
