@@ -105,6 +105,21 @@ def verdict(name: str, claim: str, expect: str) -> str:
     return f'<a class="mm-verdict-link" href="{link}" title="{evidence}">{_badge(found)}</a>'
 
 
+def claim(name: str, key: str) -> str:
+    """A claim in its own words with the verdict that the record gives now, and the evidence.
+
+    For prose that says what each verdict would mean. Where the prose needs one, use `verdict`.
+    """
+    known = records.load(name)["claims"]
+    if key not in known:
+        raise pages.fault(f"claim('{name}', …): {unknown('claim', key, known)}")
+    item = known[key]
+    return (
+        f'{esc(item["text"])} <a class="mm-verdict-link" href="{records.address(name)}">'
+        f"{_badge(item['verdict'])}</a> <small>({esc(item.get('evidence', ''))})</small>"
+    )
+
+
 def claims(name: str) -> str:
     """All claims of a record with verdict and evidence, as a table."""
     return _claims_table(records.load(name)["claims"])

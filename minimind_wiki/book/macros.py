@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minimind_wiki.book import chips, library, pages, sources
+from minimind_wiki.book import chips, library, pages, samples, sources
 
 MACROS: dict[str, Callable[..., str]] = {
     "m": chips.m,
     "setting": chips.setting,
     "seconds": chips.seconds,
     "verdict": chips.verdict,
+    "claim": chips.claim,
     "claims": chips.claims,
     "given": chips.given,
     "records_table": chips.records_table,
@@ -33,12 +34,16 @@ MACROS: dict[str, Callable[..., str]] = {
     "path": library.path,
     "module_status": library.module_status,
     "module_link": library.module_link,
+    "world_rows": samples.world_rows,
+    "world_story": samples.world_story,
+    "world_exam": samples.world_exam,
+    "data_sets": samples.data_sets,
 }
 
 
 # Macros that give a piece of a line. Their attributes stand in single quotes, so that they can be
 # used inside a double-quoted text of YAML; what is inside the quotes is escaped either way.
-IN_LINE = ("m", "setting", "seconds", "verdict", "given", "symbol", "ref", "cited", "term",
+IN_LINE = ("m", "setting", "seconds", "verdict", "claim", "given", "symbol", "ref", "cited", "term",
            "module_link")  # fmt: skip
 
 
