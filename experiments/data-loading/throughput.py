@@ -4,7 +4,8 @@ Tokens a second of five ways to make batches, each in turn with steps of trainin
 (forward, backward, AdamW; one thread each) in the same process, so that the ratio is fair on a busy
 machine: packed, padded and joined rows from shards, the little world generated while it is needed
 (as bytes and as ids of a BPE), and rows of JSON parsed, tokenized and padded when they are asked
-for. All but the stream of bytes have ids of the same BPE. Only useful tokens count, padding does not; of the training all places count.
+for. All but the stream of bytes have ids of the same BPE. Only useful tokens count, padding does
+not; of the training all places count.
 """
 
 import json

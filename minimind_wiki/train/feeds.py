@@ -76,11 +76,16 @@ class Feed:
 
 def make_feed(config: TrainConfig, tokenizer: Tokenizer, corpus: Corpus | None = None) -> Feed:
     """The feed that `config.data` names, or that of a corpus that was read already."""
-    if corpus is None and config.data.split("/")[0] == "world":
-        return world_feed(config, tokenizer, config.data.partition("/")[2])
-    if corpus is None and config.data and Path(config.data).is_dir():
+    if corpus is not None or reads_text(config.data):
+        return corpus_feed(corpus or load_corpus(config.data), config, tokenizer)
+    if Path(config.data).is_dir():
         return shard_feed(Path(config.data), config, tokenizer)
-    return corpus_feed(corpus or load_corpus(config.data), config, tokenizer)
+    return world_feed(config, tokenizer, config.data.partition("/")[2])
+
+
+def reads_text(spec: str) -> bool:
+    """Whether `--data spec` is a corpus to be read whole: neither the world nor a shard folder."""
+    return not (spec and Path(spec).is_dir()) and spec.split("/")[0] != "world"
 
 
 def tokenize(documents: Sequence[str], tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:

@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; 0 when the last step was reached, 1 when a signal ended the run before."""
+    from minimind_wiki.train.feeds import reads_text
     from minimind_wiki.train.pretrain import pretrain
 
     given = read_yaml(args.config, TYPES) if args.config else {}
@@ -50,12 +51,12 @@ def run(args: argparse.Namespace) -> int:
     preset(config.preset, **fields)  # a wrong shape is told before data is fetched
     report = make_report()
     corpus = None
-    if args.out is None or not args.resume:
+    if (args.out is None or not args.resume) and reads_text(config.data):
         corpus = load_corpus(config.data, fetch_progress(config.data))
-    out = args.out or Path("runs") / f"{config.preset}-{_slug(corpus)}"
+    out = args.out or Path("runs") / f"{config.preset}-{_slug(corpus, config.data)}"
     if args.resume:
         config, fields = _resumed(out, given)
-        corpus = load_corpus(config.data)
+        corpus = load_corpus(config.data) if reads_text(config.data) else None
     report.line(f"Run: {out}")
     outcome = pretrain(config, fields, out, args.resume, report, corpus)
     again = f"minimind pretrain --out {out} --resume"
@@ -80,8 +81,8 @@ def _resumed(out: Path, given: dict[str, Any]) -> tuple[TrainConfig, dict[str, A
     return dataclasses.replace(config, data=given.get("data", config.data)), fields
 
 
-def _slug(corpus: Corpus | None) -> str:
-    name = Path(corpus.source).name.split(".")[0] if corpus else ""
+def _slug(corpus: Corpus | None, data: str) -> str:
+    name = Path(corpus.source if corpus else data).name.split(".")[0]
     return re.sub(r"[^\w-]+", "-", name) or "text"
 
 

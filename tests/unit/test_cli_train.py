@@ -108,6 +108,44 @@ def test_resume_from_the_command_line(place, capsys, monkeypatch):
     assert status == 1 and "is finished (4 steps), so there is nothing to resume" in err
 
 
+def test_world_merges_shards_muon_and_the_exam_from_the_command_line(place, capsys):
+    """What a reader does: a vocabulary, shards, a run on each, a resume, the exam."""
+    rows, tokens, shards = place / "rows.jsonl", place / "tokens", place / "shards"
+    small = [*SMALL[:2], *SMALL[4:], "--tokenizer", str(tokens), "--steps", 2, "--eval-windows", 2,
+             "--optimizer", "muon", "--context-length", 480]  # fmt: skip
+    for words in (
+        ["data", "world", "--rows", 60, "--out", rows],
+        ["tokenizer", "train", "--data", rows, "--vocab-size", 900, "--out", tokens],
+        ["data", "shard", rows, "--tokenizer", tokens, "--out", shards, "--shard-tokens", 5000,
+         "--workers", 1],
+    ):  # fmt: skip
+        status, out, err = in_process(capsys, *words)
+        assert status == 0, err
+    run = place / "world"
+    status, out, err = in_process(
+        capsys, "pretrain", *small, "--data", "world", "--exam-items", 1, "--out", run
+    )
+    assert status == 0, err
+    assert "The floor is 0.3" in out and "world exam: mean" in out
+    about = json.loads((run / "run.json").read_text())
+    assert about["data"]["source"] == "world" and about["document_begin"] == [1]
+    assert [exam["step"] for exam in about["exams"]] == [0, 1, 2]
+    status, out, err = in_process(
+        capsys, "pretrain", *small, "--data", "world/parallel", "--out", place / "parallel"
+    )
+    assert status == 0 and "(parallel)" in out, err
+    status, out, err = in_process(
+        capsys, "pretrain", *small, "--data", shards, "--out", place / "packed"
+    )
+    assert status == 0 and "shards" in out, err
+    status, out, err = in_process(capsys, "pretrain", "--out", place / "packed", "--resume")
+    assert status == 0 or "finished" in err, err
+    status, out, err = in_process(capsys, "evaluate", run, "--limit", 1, "--device", "cpu")
+    assert status == 0 and "best trick" in out, err
+    status, out, err = in_process(capsys, "pretrain", *small, "--data", "world/storys")
+    assert status == 2 and "kind of row" in err
+
+
 def test_a_blow_up_stops_with_the_message(place, capsys):
     status, _, err = in_process(
         capsys, "pretrain", *SMALL, "--steps", 8, "--learning-rate", 1e30, "--out", place / "run"
