@@ -12,6 +12,7 @@ from minimind_wiki.data.schemas import check_rows
 from minimind_wiki.data.world import make_document
 from minimind_wiki.data.world.questions import questions
 from minimind_wiki.data.world.rows import KINDS, OPTIONS, RUBRIC, check_row, make_rows, rubric
+from minimind_wiki.data.world.story import Document
 from minimind_wiki.data.world.tasks import steps_are_right
 from minimind_wiki.data.world.tools import calculate, call
 from minimind_wiki.errors import WrongCall
@@ -52,6 +53,89 @@ def test_gold_answers_agree_with_the_events() -> None:
     assert set(seen) == {"person", "before", "thing", "holder", "belief", "relation", "kin_place",
                          "kin_job", "job", "unanswerable"}  # fmt: skip
     assert min(seen.values()) >= 5
+
+
+def test_where_one_was_before_has_one_answer() -> None:
+    """Read from the events alone: of all arrivals at the place, the places come from are one."""
+    asked = 0
+    for document in (make_document(f"before.{n}") for n in range(400)):
+        for q in questions(document):
+            if q.kind == "before":
+                who, there = re.findall(r"Where was (\w+) before going to (.+)\?", q.text)[0]
+                route = [e[2] for e in document.events if e[0] in ("person", "go") and e[1] == who]
+                origins = {route[i - 1] for i in range(1, len(route)) if route[i] == there}
+                assert origins == {q.short}
+                asked += 1
+    assert asked > 100
+
+
+def _route(*places: str) -> Document:
+    """A document of one person's moves, each in a sentence; the text is of no matter here."""
+    events = [("person" if not n else "go", "Mila", place) for n, place in enumerate(places)]
+    marks = tuple((n, n) for n in range(1, len(events) + 1))
+    return Document("." * len(events), 0.0, 0.0, "train", "tale", tuple(events), marks)
+
+
+def test_who_came_from_two_places_is_not_asked_where_from() -> None:
+    def short(*places: str) -> list[str]:
+        return [q.short for q in questions(_route(*places)) if q.kind == "before"]
+
+    assert short("A", "B") == ["A"]
+    assert short("A", "B", "C", "B") == []
+    assert short("A", "B", "A", "B") == ["A"]
+    assert short("A", "B", "A", "C") == ["A"]
+    assert short("A") == []
+
+
+def test_distance_counts_from_the_event_that_the_answer_rests_on() -> None:
+    """Hand-made: nine sentences, whose last ones name everybody without changing an answer."""
+    events = (
+        ("person", "Mila", "A"), ("fact", "Mila", "job", "baker"), ("person", "Tano", "B"),
+        ("relation", "Mila", "Tano", "brother"), ("fact", "Tano", "job", "cook"),
+        ("holds", "Mila", "lamp"), ("go", "Mila", "B"), ("lies", "cup", "B"),
+        ("tell", "Mila", "cup", "Tano"), ("fact", "Mila", "trait", "shy"),
+    )  # fmt: skip
+    ends = (1, 2, 3, 4, 5, 6, 7, 8, 10)
+    marks = tuple((n, end) for n, end in enumerate(ends, start=1))
+    document = Document("." * 9, 0.0, 0.0, "train", "tale", events, marks)
+    assert {q.text: q.distance for q in questions(document) if q.kind != "unanswerable"} == {
+        "Where is Mila at the end?": 2, "Where was Mila before going to B?": 2,
+        "Where is Tano at the end?": 6, "Where is the lamp at the end?": 2,
+        "Who has the lamp at the end?": 3, "Where is the cup at the end?": 1,
+        "Who has the cup at the end?": 1, "Who is Mila's brother?": 5,
+        "Where is Mila's brother at the end?": 5, "What is the job of Mila's brother?": 4,
+        "What is Mila's job?": 7, "What is Tano's job?": 4,
+    }  # fmt: skip
+
+
+def test_at_the_distance_the_answer_changes_for_the_last_time() -> None:
+    """A second way, by asking the state after each sentence: from there on the answer stays."""
+    for document in DOCUMENTS[:80]:
+        end = len(document.sentences)
+        seen: dict[str, list] = {q.text: [] for q in questions(document)}
+        for _, state in document.states():
+            for q in questions(document):
+                words = q.text.split()
+                if q.kind == "person":
+                    seen[q.text].append(state.at.get(words[2]))
+                elif q.kind == "thing":
+                    thing = words[3]
+                    known = thing in state.holder or thing in state.lies
+                    seen[q.text].append(state.place_of(thing) if known else None)
+                elif q.kind == "belief":
+                    seen[q.text].append(state.belief.get(words[2], {}).get(words[5]))
+        for q in questions(document):
+            if values := seen[q.text]:
+                changed = max(n for n in range(end) if n == 0 or values[n] != values[n - 1]) + 1
+                same = end - changed
+                # a thing can be taken or given without changing place
+                assert q.distance == same or (q.kind == "thing" and q.distance < same), q
+
+
+def test_word_problems_never_speak_of_one_thing_in_the_plural() -> None:
+    for row in make_rows("arithmetic", 3000, seed=4):
+        said = " ".join(m["content"] for m in row["conversations"])
+        assert not re.search(r"\b1 (?:are left|\w+s more)|\bgives 0\b", said), said
 
 
 def test_unanswerable_questions_ask_for_what_is_not_there() -> None:

@@ -211,7 +211,7 @@ LINES: dict[str, tuple[str, ...]] = {
         "{S} [worked|works] {how}, and then {T} [was|is] whole again.",
         "{S} [mended|mends] {T} with {glue}.", "{S} [repaired|repairs] {T} {how}.",
         "{S} [took|takes] some {glue} and [mended|mends] {T} {how}.",
-        "With a little {glue} {S} [repaired|repairs] {T}.",
+        "With some {glue} {S} [repaired|repairs] {T}.",
     ),
     "errand": (
         '"Please take {T} to {N} at {P}," {O} [said|says] to {S.o}.',

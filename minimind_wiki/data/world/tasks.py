@@ -50,7 +50,7 @@ def _shopping(c: Chooser, split: str) -> Task:
     who, other = _people(c, split, 2)
     goods, packs = c.pick(GOODS), c.pick(PACKS)
     have, n, each = _number(c, 2, 40), _number(c, 2, 9), _number(c, 2, 9)
-    away = _number(c, 1, have + n * each - 1)
+    away = _number(c, 1, have + n * each - 2)  # two are left at least, for the plural
     prompt = (f"{who} has {have} {goods}. {who} buys {n} {packs} with {each} {goods} each and "
               f"gives {away} to {other}. How many {goods} does {who} have now?")  # fmt: skip
     total = have + n * each
@@ -63,7 +63,7 @@ def _shopping(c: Chooser, split: str) -> Task:
 def _sharing(c: Chooser, split: str) -> Task:
     a, b = _people(c, split, 2)
     goods = c.pick(GOODS)
-    x, more = _number(c, 2, 50), _number(c, 1, 30)
+    x, more = _number(c, 2, 50), _number(c, 2, 30)
     prompt = (f"{a} has {x} {goods}. {b} has {more} {goods} more than {a}. How many {goods} do "
               "they have together?")  # fmt: skip
     total = x + x + more
