@@ -10,14 +10,14 @@ is a pure function of (seed, step) in a curriculum too, and only one stage's loa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from minimind_wiki.data.loader import Loader
 from minimind_wiki.data.packing import Batch
-from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.data.steps import Steps
+from minimind_wiki.errors import WrongCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def growing(lengths: Sequence[int], steps: int, tokens: int) -> tuple[Stage, ...
     return tuple(Stage(steps, length, tokens // length) for length in lengths)
 
 
-class Curriculum:
+class Curriculum(Steps):
     """`at`, `state` and `resume` as `Loader` has them; the last stage goes on without end."""
 
     def __init__(
@@ -90,28 +90,11 @@ class Curriculum:
         number, inside = self.stage_of(step)
         return self.loader(number).at(inside)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Batches from the current step on, without end."""
-        while True:
-            batch = self.at(self.step)
-            self.step += 1
-            yield batch
-
     @property
     def fingerprint(self) -> str:
         """Hash of all that the order depends on besides seed and step."""
         return hashlib.sha256(f"{self._data} {self.stages} {self.arm}".encode()).hexdigest()
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as JSON: the next step to read."""
-        return {"seed": self.seed, "step": self.step, "data": self.fingerprint}
-
-    def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken; MinimindError when data or stages are others."""
-        if state.get("data") != self.fingerprint:
-            raise MinimindError(
-                "the run was started on other shards or with another curriculum, so it cannot go "
-                "on from the same place. Give it the same, or start anew."
-            )
-        self.seed, self.step = int(state["seed"]), int(state["step"])
+    def forget(self) -> None:
+        """Drop what was kept for the old seed."""
         self._open = None

@@ -10,20 +10,20 @@ page cache, whatever the corpus' size.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from minimind_wiki.data.packing import Batch, Packing, fill, pack
 from minimind_wiki.data.shards import Shard, shard_paths
+from minimind_wiki.data.steps import Steps
 from minimind_wiki.errors import MinimindError, WrongCall
 
 KEPT = 2  # packings in memory: a batch may end in one shard and go on in the next
 
 
-class Loader:
+class Loader(Steps):
     """Batches of `batch_size` rows of `row_length` tokens from the shards of one corpus."""
 
     def __init__(
@@ -131,24 +131,6 @@ class Loader:
         names = ("ids", "labels", "positions", "documents")
         return Batch(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Batches from the current step on, without end."""
-        while True:
-            batch = self.at(self.step)
-            self.step += 1
-            yield batch
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as JSON: the next step to read."""
-        return {"seed": self.seed, "step": self.step, "data": self.fingerprint}
-
-    def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken; MinimindError when the data or its layout is another."""
-        if state.get("data") != self.fingerprint:
-            raise MinimindError(
-                "the run was started on other shards, or with another row length, batch size or "
-                "packing, so it cannot go on from the same place. Give it the same data, or start "
-                "anew."
-            )
-        self.seed, self.step = int(state["seed"]), int(state["step"])
+    def forget(self) -> None:
+        """Drop what was kept for the old seed."""
         self._orders.clear()

@@ -12,7 +12,7 @@ block's documents, under one percent of the places for rows that are short besid
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from minimind_wiki.data.packing import Batch, Packing, fill, pack
 from minimind_wiki.data.sft_rows import SftReport, check_policy, fit
+from minimind_wiki.data.steps import Steps
 from minimind_wiki.data.world.chooser import Chooser
 from minimind_wiki.data.world.rows import KINDS
 from minimind_wiki.data.world.words import words_of
@@ -44,7 +45,7 @@ class Block:
     report: SftReport
 
 
-class WorldStream:
+class WorldStream(Steps):
     """`at`, `state` and `resume` as `Loader` has them.
 
     `kinds` are weights of the kinds of `minimind data world`. A text stands between bos and eos; a
@@ -160,13 +161,6 @@ class WorldStream:
         rows = block.order[inside * self.batch_size : (inside + 1) * self.batch_size]
         return fill(block.packing, rows, block.ids, block.flags, self.pad_id)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Batches from the current step on, without end."""
-        while True:
-            batch = self.at(self.step)
-            self.step += 1
-            yield batch
-
     @property
     def fingerprint(self) -> str:
         """Hash of all that the stream depends on besides seed and step."""
@@ -174,18 +168,8 @@ class WorldStream:
         parts += [str(self.row_length), str(self.batch_size), repr(sorted(self.kinds.items()))]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as JSON: the next step to read."""
-        return {"seed": self.seed, "step": self.step, "data": self.fingerprint}
-
-    def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken; MinimindError when the stream is another."""
-        if state.get("data") != self.fingerprint:
-            raise MinimindError(
-                "the run was started on another stream: tokenizer, split, kinds, row length or "
-                "batch size differ. Give the same, or start anew."
-            )
-        self.seed, self.step = int(state["seed"]), int(state["step"])
+    def forget(self) -> None:
+        """Drop what was kept for the old seed."""
         self._blocks.clear()
 
 

@@ -103,7 +103,7 @@ def test_resuming_goes_on_with_the_very_next_batch() -> None:
     second.resume(state)
     assert all(map(same, whole, got + list(islice(second, 23))))
     for other in (make(), make(kinds=MIX, split="test"), make(128, kinds=MIX)):
-        with pytest.raises(MinimindError, match="another stream"):
+        with pytest.raises(MinimindError, match="started on other data"):
             other.resume(state)
 
 
