@@ -4,21 +4,24 @@ Each verb is a module of `minimind_wiki.verbs` with four names: `HELP` (one line
 that works as printed), `configure(parser)` and `run(args) -> int`. Only the module of the verb that
 was called is imported, so that `minimind --help` needs neither torch nor a second.
 
-Exit status: 0 done, 1 failed, 2 wrong call.
+Exit status: 0 done, 1 failed, 2 wrong call, 141 the reader of the output went away.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import re
+import select
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from minimind_wiki import __version__
 from minimind_wiki.errors import MinimindError, unknown
 
+SIGPIPE_STATUS = 128 + 13  # what a shell shows for a tool that this signal ended
 VERBS = {
     "data": "list, fetch, check and clean data sets; write the little world",
     "pretrain": "train a decoder from scratch on text",
@@ -73,6 +76,37 @@ def _top_level() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _call(words)
+        finally:
+            sys.stdout.flush()  # a closed pipe must show here, not when Python has shut down
+    except BrokenPipeError:
+        broken = [stream for stream in (sys.stdout, sys.stderr) if _nobody_reads(stream)]
+        if not broken:  # the pipe of something else, a worker for example: not for us to hide
+            raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in broken:  # what is left in the buffer must not complain at the end
+            os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        return SIGPIPE_STATUS
+
+
+def _nobody_reads(stream: TextIO) -> bool:
+    """Whether `stream` goes into a pipe whose reader has closed it (`minimind … | head`)."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):  # not a file of the system: a test's or a notebook's
+        return False
+    if not hasattr(select, "poll"):
+        return True  # Windows cannot tell
+    poll = select.poll()
+    poll.register(number, 0)  # POLLERR is always reported
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _call(words: list[str]) -> int:
+    """Run one verb; its errors become one sentence each."""
     top = _top_level()
     if not words or words[0].startswith("-"):
         top.parse_args(words)

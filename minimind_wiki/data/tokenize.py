@@ -183,7 +183,12 @@ def tokenize_files(
 
 def _begin(out: Path, settings: dict[str, Any]) -> State:
     """Where to begin in `out`: anew, or behind the last whole shard of the same settings."""
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MinimindError(
+            f"{out} cannot be made a folder ({error.strerror or error}). Give another --out."
+        ) from error
     index = read_index(out)
     for part in out.glob(f"*{SUFFIX}.part*"):  # of a run that was killed
         part.unlink()

@@ -33,7 +33,12 @@ def save_folder(
         added = AddedToken(token, special=special, normalized=False)
         (tokenizer.add_special_tokens if special else tokenizer.add_tokens)([added])
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MinimindError(
+            f"{folder} cannot be made a folder ({error.strerror or error}). Give another --out."
+        ) from error
     tokenizer.save(str(folder / "tokenizer.json"))
     text = json.dumps(folder_config(reserved, kind), indent=2, ensure_ascii=False) + "\n"
     (folder / CONFIG).write_text(text, encoding="utf-8")

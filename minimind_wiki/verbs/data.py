@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from minimind_wiki.data import registry
+from minimind_wiki.data.clean.pipeline import writing
 from minimind_wiki.data.manifest import read_manifest
 from minimind_wiki.data.world.rows import KINDS, OPTIONS, make_rows
 from minimind_wiki.data.world.words import SPLITS
-from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.errors import WrongCall
 from minimind_wiki.verbs import _data_check, _data_clean, _data_shard
 
 HELP = "List, fetch, check, clean and tokenize data sets; write the little world."
@@ -159,17 +160,15 @@ def _world(args: argparse.Namespace) -> int:
         sys.stdout.writelines(lines)
         return 0
     target = Path(args.out)
-    part = target.with_name(target.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as out:
-            out.write(first)
-            out.writelines(lines)
-        part.replace(target)
-    except OSError as error:
-        reason = error.strerror or error
-        raise MinimindError(f"{target} cannot be written ({reason}). Choose another.") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with writing(target):
+        part = target.with_name(target.name + ".part")
+        try:
+            with part.open("w", encoding="utf-8", newline="\n") as out:
+                out.write(first)
+                out.writelines(lines)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
     size = target.stat().st_size
     print(f"{target}: {args.rows:,} rows, {size:,} bytes, as {KINDS[args.kind][1]}.")
     return 0

@@ -80,6 +80,8 @@ def _train(args: argparse.Namespace) -> int:
             f"{args.out} has a tokenizer.json already, and models may have been trained with it. "
             "Give another --out, or delete it."
         )
+    if args.out.exists() and not args.out.is_dir():  # told before the work
+        raise WrongCall(f"{args.out} is a file. Name a new folder with --out.")
     reserved = LAYOUTS[args.layout]
     corpus = load_corpus(args.data, _bar("fetching"))
     print(corpus.describe())

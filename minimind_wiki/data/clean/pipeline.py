@@ -16,6 +16,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,8 +100,26 @@ def read_lines(path: Path) -> Iterator[Line]:
         raise MinimindError(f"{path} cannot be read ({reason}). Check or get it again.") from error
 
 
+def refuse_folder(path: Path) -> None:
+    """WrongCall when a file is to be written where a folder is."""
+    if path.is_dir():
+        raise WrongCall(f"{path} is a folder. Name a file, for example {path / 'rows.jsonl'}.")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the system says against writing `path`, as one sentence."""
+    refuse_folder(path)
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise MinimindError(f"{path} cannot be written ({reason}). Choose another.") from error
+
+
 def side_file(out: Path) -> Path:
     """Where the rows that are not in `out` as they were are kept."""
+    refuse_folder(out)
     return out.with_name(out.name.removesuffix(".jsonl") + ".rejected.jsonl")
 
 
@@ -169,6 +188,10 @@ class Pipeline:
 
     def run(self, sources: Sequence[Path], out: Path) -> Report:
         """Clean `sources` into `out`; the three files appear together at the end, or none does."""
+        with writing(out):
+            return self._run(sources, out)
+
+    def _run(self, sources: Sequence[Path], out: Path) -> Report:
         names = [path.name for path in sources]
         if len(set(names)) < len(names):
             raise WrongCall("two sources have the same name, so a place would be ambiguous.")
@@ -213,7 +236,17 @@ def undo(out: Path, restored: Path, steps: Iterable[str] | None = None) -> int:
     rows that one of these steps dropped come back, as they were in the source.
     """
     chosen = None if steps is None else set(steps)
-    part = restored.with_name(f"{restored.name}.part{os.getpid()}")
+    with writing(restored):
+        part = restored.with_name(f"{restored.name}.part{os.getpid()}")
+        try:
+            back = _undo(out, part, chosen)
+            part.replace(restored)
+        finally:
+            part.unlink(missing_ok=True)
+    return back
+
+
+def _undo(out: Path, part: Path, chosen: set[str] | None) -> int:
     back = 0
     with part.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         clean = (line.raw for line in read_lines(out))
@@ -237,5 +270,4 @@ def undo(out: Path, restored: Path, steps: Iterable[str] | None = None) -> int:
                 back += 1
             file.writelines(text + "\n" for text in outputs)
         file.writelines(text + "\n" for text in clean)
-    part.replace(restored)
     return back
