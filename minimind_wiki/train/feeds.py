@@ -153,7 +153,9 @@ def world_feed(config: TrainConfig, tokenizer: Tokenizer, kind: str = "") -> Fee
 
     `kind` is one kind of row; without it, the model reads stories and lessons (WORLD_MIX). Held out
     are stories of validation worlds that fit a row, with the floor: what a reader needs who knows
-    every rule of the generator, but not which names are held out.
+    every rule of the generator, but not which names are held out. It counts the derivation that was
+    told; a story with a second one (about one in forty) has a floor lower by a fraction of a
+    percent, so this is an upper bound.
     """
     size, length = config.batch_size, config.context_length
     kinds = {kind: 1.0} if kind else WORLD_MIX
