@@ -59,6 +59,19 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}. See '{self.prog} --help'.\n")
 
 
+def help_texts(about: str, example: str) -> dict[str, Any]:
+    """What the help of a verb or of an action shows beside the flags: the example is never wrapped.
+
+    >>> help_texts("Count.", "minimind count a.txt")["epilog"]
+    'example:\\n  minimind count a.txt'
+    """
+    return {
+        "description": about,
+        "epilog": f"example:\n  {example}",
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
+
+
 def _top_level() -> Parser:
     rows = "\n".join(f"  {name:12s}{text}" for name, text in VERBS.items())
     parser = Parser(
@@ -119,9 +132,7 @@ def _call(words: list[str]) -> int:
         module = importlib.import_module(f"minimind_wiki.verbs.{name}")
         parser = Parser(
             prog=f"minimind {name}",
-            description=module.HELP,
-            epilog=f"example:\n  {module.EXAMPLE}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **help_texts(module.HELP, module.EXAMPLE),
         )
         module.configure(parser)
         return int(module.run(parser.parse_args(rest)) or 0)

@@ -166,7 +166,7 @@ def _documents(path: Path) -> tuple[tuple[str, ...], list[tuple[Fault, str]]]:
         )
     raw = read_bytes(path)
     if not raw.removeprefix(b"\xef\xbb\xbf").strip():
-        raise MinimindError(f"{path} is empty. Give --data a file with text in it.")
+        raise MinimindError(f"{path} is empty. Give a file with text in it.")
     if not name.removesuffix(".gz").endswith(".jsonl"):
         return (decode(path, raw),), []
     # A byte that is not UTF-8 spoils its row, not the file; the checker names it.
@@ -183,9 +183,9 @@ def _documents(path: Path) -> tuple[tuple[str, ...], list[tuple[Fault, str]]]:
 def read_bytes(path: Path) -> bytes:
     """The file's bytes, gunzipped where its name ends in .gz."""
     if not path.exists():
-        raise MinimindError(f"{path} does not exist. Check the path given to --data.")
+        raise MinimindError(f"{path} does not exist. Check the path.")
     if path.is_dir():
-        raise MinimindError(f"{path} is a folder. Give --data one file: {', '.join(KINDS)}.")
+        raise MinimindError(f"{path} is a folder. Give one file: {', '.join(KINDS)}.")
     try:
         raw = path.read_bytes()
         return gzip.decompress(raw) if path.name.lower().endswith(".gz") else raw

@@ -27,6 +27,7 @@ from minimind_wiki.data.schemas import (
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
 
 HELP = "report every bad row of a file; with --out part the good rows from the bad"
+EXAMPLE = "minimind data check rows.jsonl --schema sft --out checked"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

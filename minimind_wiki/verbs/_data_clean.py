@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
 from minimind_wiki.data.clean.decontaminate import Decontaminate, load_benchmarks
-from minimind_wiki.data.clean.filters import Rules, language_fault, quality_fault
+from minimind_wiki.data.clean.filters import _COMMON, _SCRIPTS, Rules, language_fault, quality_fault
 from minimind_wiki.data.clean.normalize import extract_html, join_lines, unicode_text
 from minimind_wiki.data.clean.pii import mask_pii
 from minimind_wiki.data.clean.pipeline import Pipeline, side_file, undo
@@ -24,6 +26,16 @@ HELP = "drop and repair rows, with a reason for each; or undo that"
 EXAMPLE = (
     "minimind data clean pages.jsonl --out clean.jsonl --steps unicode,html,quality,exact,near"
 )
+ABOUT = """\
+Drop and repair rows, with a reason for each; or undo that.
+
+The rules of the step quality are those of the model Gopher, made for web pages in English: they
+drop poems with a refrain, tables of numbers and notices of fewer than 50 words. For such rows, and
+for conversations, leave the step out (for short rows alone, lower --min-words). The record of the
+experiment pretraining-data/filters tells what the rules find and what they cost."""
+
+# All that the guess of the language can answer.
+LANGUAGES = (*_COMMON, *(code for code, _, _ in _SCRIPTS), "und")
 
 BUILD: dict[str, Callable[[argparse.Namespace], Step]] = {
     "mix": lambda args: Sample(_rates(args.mix), args.seed),
@@ -59,13 +71,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--undo", action="store_true", help="restore the rows of a cleaned file")
     parser.add_argument("--strict", action="store_true", help="stop at the first bad row")
     parser.add_argument("--schema", help="what the rows are (default: by each file's first row)")
-    parser.add_argument("--language", default="en", help="codes to keep (default en)")
-    parser.add_argument("--min-words", type=int, default=Rules().min_words, help="(default 50)")
+    parser.add_argument(
+        "--language", default="en", help=f"codes to keep, of {', '.join(LANGUAGES)} (default en)"
+    )
+    parser.add_argument(
+        "--min-words", type=int, default=Rules().min_words, help="of the step quality (default 50)"
+    )
     parser.add_argument("--threshold", type=float, default=0.75, help="likeness (default 0.75)")
     parser.add_argument("--against", type=Path, nargs="+", default=[], help="benchmark files")
-    parser.add_argument("--mix", nargs="+", default=[], help="FILE=RATE, for the step mix")
+    parser.add_argument(
+        "--mix",
+        nargs="+",
+        default=[],
+        help="FILE=RATE, for the step mix; FILE is a name or a pattern such as 'a*'",
+    )
     parser.add_argument("--chunk", type=int, default=4000, help="characters (default 4000)")
     parser.add_argument("--seed", type=int, default=0)
+
+
+def _check_flags(args: argparse.Namespace, chosen: Sequence[str]) -> None:
+    """Refuse flags that would be without effect."""
+    for step, value in (("mix", args.mix), ("decontaminate", args.against)):
+        flag = {"mix": "--mix FILE=RATE", "decontaminate": "--against FILE"}[step]
+        if step in chosen and not value:
+            raise WrongCall(f"the step {step} needs {flag}.")
+        if value and step not in chosen:
+            raise WrongCall(f"{flag} is for the step {step}; name it in --steps.")
+    files = [path.name for path in args.files]
+    for name in _rates(args.mix):
+        if not any(fnmatch(file, name) for file in files):
+            raise unknown("file of --mix", name, files)
+    for code in args.language.split(","):
+        if code not in LANGUAGES:
+            raise unknown("language", code, LANGUAGES)
 
 
 def _rates(pairs: list[str]) -> dict[str, float]:
@@ -93,13 +131,13 @@ def run(args: argparse.Namespace) -> int:
         back = undo(args.files[0], args.out, names or None)
         print(f"{back:,} rows are as they were, in {args.out}.")
         return 0
-    if "decontaminate" in names and not args.against:
-        raise WrongCall("the step decontaminate needs --against FILE.")
-    if "mix" in names and not args.mix:
-        raise WrongCall("the step mix needs --mix FILE=RATE.")
     chosen = names if args.steps else DEFAULT.split(",")
+    _check_flags(args, chosen)
     steps = [BUILD[name](args) for name in chosen]
     report = Pipeline(steps, args.schema, args.strict).run(args.files, args.out)
     print("\n".join(report.lines()))
     print(f"Rows in {args.out}, what changed in {side_file(args.out)}.")
+    if not report.written:
+        print(f"WARNING: no row is left, {args.out} is empty; the reasons are above. Leave out the "
+              "step that drops most, with --steps.", file=sys.stderr)  # fmt: skip
     return 1 if report.rejected else 0

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from minimind_wiki.cli import help_texts
 from minimind_wiki.data import registry
 from minimind_wiki.data.clean.pipeline import writing
 from minimind_wiki.data.manifest import read_manifest
@@ -25,17 +26,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Six actions."""
     names = "list | fetch | check | clean | shard | world"
     actions = parser.add_subparsers(dest="action", required=True, metavar=names)
-    listing = actions.add_parser("list", help="known data sets, their size, licence and place")
+
+    def action(name: str, about: str, example: str, more: str = "") -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=about, **help_texts(more or f"{about}.", example))
+
+    listing = action("list", "known data sets, their size, licence and place",
+                     "minimind data list --long")  # fmt: skip
     listing.add_argument("--long", action="store_true", help="also citation, address and notes")
-    fetch = actions.add_parser("fetch", help="download data sets into the cache")
+    fetch = action("fetch", "download data sets into the cache",
+                   "minimind data fetch tinyshakespeare")  # fmt: skip
     fetch.add_argument("names", nargs="+", metavar="NAME", help="names from 'minimind data list'")
     fetch.add_argument("--rows", type=int, help="of a streamed set only so many rows")
     fetch.add_argument("--seed", type=int, help="shuffle a streamed set")
     fetch.add_argument("--buffer", type=int, default=10_000, help="rows to shuffle among (10000)")
-    _data_check.configure(actions.add_parser("check", help=_data_check.HELP))
-    _data_clean.configure(actions.add_parser("clean", help=_data_clean.HELP))
-    _data_shard.configure(actions.add_parser("shard", help=_data_shard.HELP))
-    world = actions.add_parser("world", help="write rows of the little world")
+    _data_check.configure(action("check", _data_check.HELP, _data_check.EXAMPLE))
+    _data_clean.configure(action("clean", _data_clean.HELP, _data_clean.EXAMPLE, _data_clean.ABOUT))
+    _data_shard.configure(action("shard", _data_shard.HELP, _data_shard.EXAMPLE))
+    world = action("world", "write rows of the little world",
+                   "minimind data world --kind sft --rows 5 --out -")  # fmt: skip
     world.add_argument("--kind", default="pretrain", help=f"one of {', '.join(KINDS)}")
     world.add_argument("--rows", type=int, default=1000, help="how many (default 1000)")
     world.add_argument("--seed", type=int, default=0, help="the same seed gives the same rows")

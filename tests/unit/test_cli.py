@@ -86,3 +86,27 @@ def test_the_pipe_of_something_else_is_not_hidden(monkeypatch):
     monkeypatch.setattr(cli, "_call", broken)
     with pytest.raises(BrokenPipeError, match="a worker died"):
         main(["data", "list"])
+
+
+ACTIONS = [("data", name) for name in ("list", "fetch", "check", "clean", "shard", "world")]
+ACTIONS += [("tokenizer", name) for name in ("train", "compare")]
+
+
+@pytest.mark.parametrize("words", [*((verb,) for verb in cli.VERBS), *ACTIONS], ids=" ".join)
+def test_help_shows_an_example_and_says_what_it_does(capsys, words):
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--help"])
+    out = capsys.readouterr().out
+    about, _, example = out.partition("\nexample:\n  ")
+    assert end.value.code == 0
+    assert example.startswith(f"minimind {' '.join(words)}"), out
+    assert len(example.splitlines()) >= 1
+    assert "\n\n" in about  # a sentence between the usage and the flags
+
+
+def test_help_of_clean_says_what_the_quality_rules_are_not_for(capsys):
+    with pytest.raises(SystemExit):
+        main(["data", "clean", "--help"])
+    out = capsys.readouterr().out
+    for word in ("Gopher", "web pages", "poems", "tables", "notices", "pretraining-data/filters"):
+        assert word in out

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from minimind_wiki.data.clean.filters import language
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.verbs import _data_clean as verb
 
@@ -59,7 +60,12 @@ def test_every_step_can_be_built_and_a_bad_row_gives_status_1(rows: Path, tmp_pa
         (["--steps", "unicod"], "did you mean 'unicode'"),
         (["--steps", "decontaminate"], "needs --against"),
         (["--steps", "mix"], "needs --mix"),
-        (["--steps", "mix", "--mix", "a=x"], "FILE=RATE"),
+        (["--steps", "mix", "--mix", "rows.jsonl=x"], "FILE=RATE"),
+        (["--steps", "mix", "--mix", "rowz.jsonl=2"], "did you mean 'rows.jsonl'"),
+        (["--mix", "rows.jsonl=2"], "is for the step mix; name it in --steps"),
+        (["--steps", "pii", "--against", "b.jsonl"], "is for the step decontaminate"),
+        (["--language", "xx"], "unknown language 'xx'.* Known: ar, de, el, en,"),
+        (["--language", "en,,de"], "unknown language ''"),
     ],
 )
 def test_wrong_calls(rows: Path, tmp_path: Path, flags: list[str], message: str) -> None:
@@ -67,3 +73,21 @@ def test_wrong_calls(rows: Path, tmp_path: Path, flags: list[str], message: str)
         call(rows, "--out", tmp_path / "o.jsonl", *flags)
     with pytest.raises(WrongCall, match="names a file that is read"):
         call(rows, "--out", rows)
+
+
+def test_an_empty_result_is_told_loudly(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.jsonl"
+    assert call(rows, "--out", out, "--steps", "language", "--language", "zh,ja") == 0
+    assert out.read_bytes() == b""
+    assert capsys.readouterr().err.startswith("WARNING: no row is left")
+    assert call(rows, "--out", out, "--steps", "language", "--language", "en,und") == 0
+    assert len(out.read_text().splitlines()) == 4
+    assert not capsys.readouterr().err
+
+
+def test_every_language_that_the_guess_answers_can_be_kept() -> None:
+    texts = {"zh": "床前明月光", "ru": "Привет", "de": "der und die", "und": "zik bol"}
+    assert {code: language(text)[0] for code, text in texts.items()} == {c: c for c in texts}
+    assert set(texts) <= set(verb.LANGUAGES)

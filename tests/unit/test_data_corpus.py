@@ -43,7 +43,7 @@ def test_the_hash_knows_where_documents_end(tmp_path):
 
 
 FAULTS = {
-    "empty.txt": (b"", r"empty.txt is empty. Give --data a file with text"),
+    "empty.txt": (b"", r"empty.txt is empty. Give a file with text"),
     "blank.txt": (b" \n\n", r"blank.txt is empty"),
     "latin.txt": ("eins\nGrüße".encode("latin1"), r"not UTF-8: byte 0xfc at offset 7 \(line 2\)"),
     "bom.txt": (b"\xef\xbb\xbf\nab\xff", r"byte 0xff at offset 6 \(line 2\)"),
@@ -78,10 +78,10 @@ def test_all_bad_rows_are_counted_and_the_checker_is_named(tmp_path):
 
 
 def test_missing_and_folder(tmp_path):
-    with pytest.raises(MinimindError, match=r"no.txt does not exist. Check the path"):
+    with pytest.raises(MinimindError, match=r"no.txt does not exist. Check the path\.$"):
         load_corpus(str(tmp_path / "no.txt"))
     (tmp_path / "d.txt").mkdir()
-    with pytest.raises(MinimindError, match=r"d.txt is a folder"):
+    with pytest.raises(MinimindError, match=r"d.txt is a folder. Give one file"):
         load_corpus(str(tmp_path / "d.txt"))
 
 
