@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from minimind_wiki.cli import help_texts
 from minimind_wiki.data import Corpus, load_corpus
+from minimind_wiki.data.world.rows import KINDS as ROWS
+from minimind_wiki.data.world.rows import make_rows
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
 from minimind_wiki.tokenizer.compare import Compared, compare, digits_table, table
 from minimind_wiki.tokenizer.layout import LAYOUTS
@@ -24,15 +28,22 @@ from minimind_wiki.tokenizer.samples import SAMPLES
 
 HELP = "Learn a vocabulary from text, or compare vocabularies."
 EXAMPLE = "minimind tokenizer train --data embedded --vocab-size 512 --out runs/tokenizer"
+WORLD_ROWS = 5000
+COMPARE = "minimind tokenizer compare --learn embedded --vocab-size 512"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Two actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="train | compare")
-    train = actions.add_parser("train", help="learn a vocabulary and write tokenizer.json")
+    about = "learn a vocabulary and write tokenizer.json"
+    train = actions.add_parser("train", help=about, **help_texts(f"{about}.", EXAMPLE))
     train.add_argument(
-        "--data", help="a name of 'minimind data list' or a file (.txt, .jsonl, .gz)"
+        "--data",
+        help="a name of 'minimind data list', a file (.txt, .jsonl, .gz), world or world/KIND",
     )
+    train.add_argument("--rows", type=int, metavar="N",
+                       help=f"rows of the world to make (default: {WORLD_ROWS:,})")  # fmt: skip
+    train.add_argument("--seed", type=int, help="of the world's rows (default: 0)")
     train.add_argument("--vocab-size", type=int, default=6400, metavar="N",
                        help="entries, with reserved tokens and bytes (default: 6400)")  # fmt: skip
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
@@ -44,7 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--plain", action="store_true",
                        help="learn with this package's own Python instead of the library; "
                        "same result")  # fmt: skip
-    match = actions.add_parser("compare", help="bytes per token, tokens per word, embedding share")
+    about = "bytes per token, tokens per word, embedding share"
+    match = actions.add_parser("compare", help=about, **help_texts(f"{about}.", COMPARE))
     match.add_argument("folders", type=Path, nargs="*", metavar="DIR",
                        help="a folder with a tokenizer.json, or such a file")  # fmt: skip
     match.add_argument("--with", dest="published", action="append", default=[],
@@ -83,7 +95,7 @@ def _train(args: argparse.Namespace) -> int:
     if args.out.exists() and not args.out.is_dir():  # told before the work
         raise WrongCall(f"{args.out} is a file. Name a new folder with --out.")
     reserved = LAYOUTS[args.layout]
-    corpus = load_corpus(args.data, _bar("fetching"))
+    corpus = _corpus(args)
     print(corpus.describe())
     started = time.perf_counter()
     _learn(args, reserved, corpus)
@@ -98,6 +110,48 @@ def _train(args: argparse.Namespace) -> int:
           f"{seconds:.1f} s; {per_token:.2f} bytes per token at its text's start.")  # fmt: skip
     print(f"Tokenizer: {args.out}. Try: minimind tokenizer compare {args.out}")
     return 0
+
+
+def _corpus(args: argparse.Namespace) -> Corpus:
+    place, _, kind = (args.data or "").partition("/")
+    if place == "world" and not Path(args.data).exists():
+        rows = WORLD_ROWS if args.rows is None else args.rows
+        return world_corpus(rows, args.seed or 0, kind)
+    if args.rows is not None or args.seed is not None:
+        raise WrongCall("--rows and --seed are for --data world. Leave them out.")
+    return load_corpus(args.data, _bar("fetching"))
+
+
+def world_corpus(rows: int, seed: int = 0, kind: str = "") -> Corpus:
+    """So many rows of a kind; without `kind` stories and lessons, in the mix of training.
+
+    A conversation is its turns, without the roles. WrongCall for an unknown kind and for no rows.
+    """
+    from minimind_wiki.train.feeds import WORLD_MIX  # imports torch
+
+    if kind and kind not in ROWS:
+        raise unknown("kind of row", kind, ROWS)
+    if rows < 1:
+        raise WrongCall(f"--rows {rows} leaves nothing to read; give at least 1.")
+    shares = {kind: 1.0} if kind else WORLD_MIX
+    ends = [round(rows * end / sum(shares.values())) for end in accumulate(shares.values())]
+    documents = tuple(
+        _text(row)
+        for name, begin, end in zip(shares, [0, *ends], ends, strict=False)
+        if end > begin
+        for row in make_rows(name, end - begin, seed)
+    )
+    name = f"the little world ({', '.join(shares)})"
+    return Corpus(name, documents, "--data asks for it", "world")
+
+
+def _text(row: dict[str, Any]) -> str:
+    if "text" in row:
+        return str(row["text"])
+    turns = (
+        row["conversations"] if "conversations" in row else [*row["chosen"], row["rejected"][-1]]
+    )
+    return "\n".join(turn["content"] for turn in turns)
 
 
 def _learn(args: argparse.Namespace, reserved: dict[str, bool], corpus: Corpus) -> None:

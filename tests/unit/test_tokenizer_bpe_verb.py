@@ -6,6 +6,7 @@ import json
 import pytest
 
 from minimind_wiki.cli import main
+from minimind_wiki.data.world.rows import KINDS, make_rows
 from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.tokenizer.compare import (
     compare,
@@ -21,6 +22,7 @@ from minimind_wiki.tokenizer.pretokenize import count_pieces
 from minimind_wiki.tokenizer.published import CUTS, QWEN, from_ranks, open_published
 from minimind_wiki.tokenizer.samples import SAMPLES, mixed_text
 from minimind_wiki.tokenizer.template import TEMPLATE
+from minimind_wiki.verbs.tokenizer import world_corpus
 
 
 @pytest.fixture
@@ -242,3 +244,32 @@ def test_compare_learns_and_opens_published_ones(call, tmp_path):
     for name in ("ranks", "learned bpe", "learned unigram", "learned wordpiece"):
         assert len([line for line in out.splitlines() if f" {name} " in f" {line} "]) == 5
     assert " no" not in out  # each gives its text back
+
+
+def test_train_reads_the_little_world(call, tmp_path):
+    words = ("train", "--data", "world", "--vocab-size", 400, "--rows", 30)
+    status, out, err = call(*words, "--out", tmp_path / "a")
+    assert (status, err) == (0, "")
+    assert "Data: the little world (pretrain, lessons)" in out and "30 documents" in out
+    assert call(*words, "--out", tmp_path / "b")[0] == 0
+    assert call(*words, "--seed", 1, "--out", tmp_path / "c")[0] == 0
+    a, b, c = ((tmp_path / x / "tokenizer.json").read_bytes() for x in "abc")
+    assert a == b != c
+    for words, part in [
+        (("--data", "world/storys"), "unknown kind of row 'storys'"),
+        (("--data", "world", "--rows", 0), "give at least 1"),
+        (("--data", "embedded", "--rows", 5), "are for --data world"),
+    ]:
+        status, _, err = call("train", *words, "--out", tmp_path / "x")
+        assert (status, part in err) == (2, True), err
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_world_is_mixed_as_in_training_and_every_kind_has_text():
+    mixed = world_corpus(30, seed=3).documents
+    assert mixed[:20] == tuple(row["text"] for row in make_rows("pretrain", 20, 3))
+    assert mixed[20:] == tuple(row["text"] for row in make_rows("lessons", 10, 3))
+    assert len(world_corpus(1).documents) == 1
+    for kind in KINDS:
+        documents = world_corpus(4, kind=kind).documents
+        assert len(documents) == 4 and all(text.strip() for text in documents), kind
