@@ -14,7 +14,7 @@ from typing import Any
 
 from minimind_wiki.book import pages
 from minimind_wiki.book.pages import esc
-from minimind_wiki.data.registry import REGISTRY, Entry
+from minimind_wiki.data.registry import HUB, REGISTRY, Entry
 from minimind_wiki.data.world import make_document, scenes
 from minimind_wiki.data.world.chooser import log_sum
 from minimind_wiki.data.world.rows import make_rows
@@ -28,8 +28,10 @@ _BOX = ("border:1px solid var(--mm-rule);border-radius:var(--mm-radius);padding:
 _HEAD = "margin:0 0 .4rem;color:var(--mm-muted);font-size:.66rem"
 _TEXT = "white-space:pre-wrap;overflow-wrap:anywhere"
 _ROLE = "margin:.45rem 0 0;color:var(--mm-muted);font-weight:600;font-size:.66rem"
+_KEY = "margin:.3rem 0 0;overflow-wrap:anywhere"
 _PICTURE = "width:128px;height:128px;image-rendering:pixelated;display:block;margin:.3rem 0"
-_IGNORED = {"conversations", "chosen", "rejected", "text", "images", "passages"}
+_BESIDE = "display:flex;flex-wrap:wrap;gap:0 1.2rem;align-items:flex-start"
+_IGNORED = {"conversations", "chosen", "rejected", "text", "images", "passages", "query"}
 _SIDE = {"labels": "the truth about it", "stock": "what the tool looks up"}
 
 
@@ -80,12 +82,11 @@ def world_rows(
 
 
 def _row(kind: str, row: dict[str, Any], number: int, seed: int, split: str) -> str:
-    parts = [f'<p style="{_HEAD}"><code>{esc(kind)}</code> · row {number} of seed {seed}, '
-             f"{esc(split)}</p>"]  # fmt: skip
-    for image in row.get("images", ()):
-        alt = scenes.scene(f"{seed}.{number}", split).caption
-        parts.append(f'<img style="{_PICTURE}" alt="{esc(alt)}" width="128" height="128" '
-                     f'src="data:image/png;base64,{esc(image)}">')  # fmt: skip
+    head = (
+        f'<p style="{_HEAD}"><code>{esc(kind)}</code> · row {number} of seed {seed}, '
+        f"{esc(split)}</p>"
+    )
+    parts = []
     labels = row.get("labels", {})
     if "text" in row:
         parts.append(_folded(row["text"], "the text", labels.get("language", "")))
@@ -96,7 +97,14 @@ def _row(kind: str, row: dict[str, Any], number: int, seed: int, split: str) -> 
             parts.append(_message({**row[what][-1], "role": what}))
     parts += [_side(key, value) for key, value in row.items() if key not in _IGNORED]
     body = "".join(parts)
-    return f'<div class="mm-sample" style="{_BOX}" data-search-exclude>{body}</div>\n'
+    for image in row.get("images", ()):
+        alt = scenes.scene(f"{seed}.{number}", split).caption
+        picture = (
+            f'<img style="{_PICTURE}" alt="{esc(alt)}" width="128" height="128" '
+            f'src="data:image/png;base64,{esc(image)}">'
+        )
+        body = f'<div style="{_BESIDE}">{picture}<div style="flex:1 1 12rem">{body}</div></div>'
+    return f'<div class="mm-sample" style="{_BOX}" data-search-exclude>{head}{body}</div>\n'
 
 
 def _message(message: dict[str, Any]) -> str:
@@ -117,41 +125,48 @@ def _message(message: dict[str, Any]) -> str:
 def _side(key: str, value: Any) -> str:
     """A key beside the text: what a checker or a judge needs."""
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    name = f'<p style="{_ROLE}"><code>{esc(key)}</code></p>'
     if len(shown) <= LONG / 2:
-        return name + _text(shown)
+        return f'<p style="{_KEY}"><code>{esc(key)}</code> {_flat(shown)}</p>'
     text = value if isinstance(value, str) else _json(value)
-    inside = f"<summary>{esc(_SIDE.get(key, key))}</summary>{_text(text)}"
-    return f'{name}<details class="mm-sample__long">{inside}</details>'
+    what = f"<code>{esc(key)}</code> {esc(_SIDE.get(key, ''))}".strip()
+    return f'<details class="mm-sample__long"><summary>{what}</summary>{_text(text)}</details>'
 
 
 # A story with its truth -------------------------------------------------------------------------
 
 
-def world_story(seed: str, split: str = "train", counted: bool = True) -> str:
+def world_story(seed: str, split: str = "train", expect: str = "", counted: bool = True) -> str:
     """A story sentence by sentence with its events, the state at the end, and its probability.
 
     `seed` is that of `make_document`: "0.5" is row 5 of `--kind pretrain --seed 0`. The parser
-    counts the derivations while the page is built (`counted=False`: it does not).
+    counts the derivations while the page is built (`counted=False`: it does not). Raises when the
+    end does not hold the words `expect`, which the prose around it speaks of.
     """
     try:
         document = make_document(seed, split)
     except MinimindError as error:
         raise pages.fault(f"world_story('{seed}', '{split}'): {error}") from None
+    end_state = _end(document.state())
+    if expect not in end_state:
+        raise pages.fault(
+            f"world_story('{seed}', '{split}'): the end of this story does not say '{expect}'. "
+            "The world has changed; choose another seed."
+        )
     start = done = 0
     lines = []
     for end, events in document.sentences:
         said = " ".join(document.text[start:end].split())
         happened = ", ".join(" ".join(event) for event in document.events[done:events])
         code = f"<br><code>{esc(happened)}</code>" if happened else ""
-        lines.append(f"<li>{esc(said)}{code}</li>")
+        if said or happened:  # a story may end without a last word
+            lines.append(f"<li>{esc(said)}{code}</li>")
         start, done = end, events
     rest = " ".join(document.text[start:].split())
     lines += [f"<li>{esc(rest)}</li>"] if rest else []
     listed = f'<ol style="margin-top:0">{"".join(lines)}</ol>'
     return (
         f'<div class="mm-sample" style="{_BOX}" data-search-exclude>{listed}'
-        f"{_end(document.state())}{_probability(document, counted)}</div>\n"
+        f"{end_state}{_probability(document, counted)}</div>\n"
     )
 
 
@@ -189,39 +204,53 @@ def _probability(document: Document, counted: bool) -> str:
 # The exam ---------------------------------------------------------------------------------------
 
 
+# what each section asks for, as the page says it
+ASKS = {
+    "grammar": "which of two sentences follows the rules",
+    "facts": "what was said once, such as a job",
+    "near": "where someone or something is, or who has it, soon after it moved",
+    "far": "the same, eight sentences or more after the last move",
+    "hops": "two facts joined, such as the job of someone's uncle",
+    "belief": "where someone thinks that a thing is",
+    "arithmetic": "the result of a word problem",
+    "instructions": "the result of an instruction",
+    "tools": "which call fits a question",
+    "refusal": "an answer, or that the text does not say",
+}
+
+
 def world_exam(items: int = 50) -> str:
-    """The sections of the world exam: an item of each, its chance, and how far the tricks get.
+    """The sections of the world exam: chance, how far the tricks get, and an item of each.
 
     The tricks are tried on the first `items` items of each section while the page is built.
     """
     from minimind_wiki.evaluate.tricks import TRICKS, by_trick
     from minimind_wiki.evaluate.world_exam import SECTIONS, exam_items
 
-    rows = []
+    rows, examples = [], []
     for section in SECTIONS:
         asked = list(exam_items(section, items))
         chance = sum(1 / len(item.options) for item in asked) / items
-        best = max(TRICKS, key=lambda name: sum(by_trick(TRICKS[name], item) for item in asked))
-        share = sum(by_trick(TRICKS[best], item) for item in asked) / items
-        item = asked[0]
-        document, gap, question = item.prompt.rpartition("\n\n")
-        prompt = (
-            _folded(document, "a text") + _text(question) if gap else _folded(question, "a text")
+        right = {n: sum(by_trick(trick, item) for item in asked) for n, trick in TRICKS.items()}
+        best = max(right, key=lambda name: right[name])
+        rows.append(
+            f'<tr><th scope="row">{esc(section)}</th><td>{esc(ASKS[section])}</td>'
+            f"<td>{chance:.0%}</td><td>{right[best] / items:.0%} ({esc(best)})</td></tr>"
         )
         options = "".join(
             f"<li>{esc(option)}{' <strong>(right)</strong>' if number == 0 else ''}</li>"
-            for number, option in enumerate(item.options)
+            for number, option in enumerate(asked[0].options)
         )
-        rows.append(
-            f'<tr><th scope="row">{esc(section)}</th>'
-            f'<td><details class="mm-sample__long"><summary>an item</summary>{prompt}'
-            f'<ul style="overflow-wrap:anywhere">{options}</ul></details></td>'
-            f"<td>{chance:.0%}</td><td>{share:.0%} ({esc(best)})</td></tr>"
+        examples.append(
+            f'<details class="mm-sample__long"><summary>An item of {esc(section)}</summary>'
+            f'{_text(asked[0].prompt)}<ul style="overflow-wrap:anywhere">{options}</ul></details>'
         )
-    return _table(
+    table = _table(
         f"The sections of the world exam, tricks tried on {items} items each",
-        ("section", "example", "chance", "best trick"), rows,
+        ("section", "what it asks", "chance", "best trick"), rows,
     )  # fmt: skip
+    box = f'<div class="mm-sample" style="{_BOX}" data-search-exclude>'
+    return f"{table}{box}{''.join(examples)}</div>\n"
 
 
 def _table(label: str, head: tuple[str, ...], rows: list[str]) -> str:
@@ -229,7 +258,7 @@ def _table(label: str, head: tuple[str, ...], rows: list[str]) -> str:
     return (
         f'<div class="mm-table-scroll" tabindex="0" role="region" aria-label="{esc(label)}" '
         f'data-search-exclude><table class="mm-claims"><thead><tr>{cells}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>\n"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -249,21 +278,22 @@ def _group(item: Entry) -> str:
 
 
 def data_sets(group: str) -> str:
-    """The data sets of a group of `GROUPS` as a table, from the catalogue of the package."""
+    """The data sets of a group of `GROUPS` as a list, from the catalogue of the package."""
     if group not in GROUPS:
         raise pages.fault(f"data_sets('{group}'): {unknown('group of data sets', group, GROUPS)}")
     rows = []
     for item in REGISTRY.values():
         if _group(item) != group:
             continue
-        note = item.refused or item.note
-        more = f'<br><span style="color:var(--mm-muted)">{esc(note)}</span>' if note else ""
-        link = item.link or (f"https://huggingface.co/datasets/{item.hub.split(':')[0]}"
-                             if item.hub else "")  # fmt: skip
+        hub = f"{HUB}/datasets/{item.hub.split(':')[0]}" if item.hub else ""
         name = f"<code>{esc(item.name)}</code>"
-        name = f'<a href="{esc(link)}">{name}</a>' if link else name
+        if item.url or hub:
+            name = f'<a href="{esc(item.url or hub)}">{name}</a>'
+        why = f"<br>{esc(item.refused)}" if item.refused else ""
         rows.append(
-            f'<tr><th scope="row">{name}</th><td>{esc(item.about)}{more}</td>'
-            f"<td>{esc(item.licence)}</td><td>{esc(item.size_text)}</td></tr>"
+            f"<li>{name} {esc(item.about)}<br>"
+            f'<span style="color:var(--mm-muted)">{esc(item.size_text)} · licence: '
+            f"{esc(item.licence)}</span>{why}</li>"
         )
-    return _table(f"Data sets: {group}", ("name", "what it is", "licence", "size"), rows)
+    listed = f'<ul style="margin-top:0;overflow-wrap:anywhere">{"".join(rows)}</ul>'
+    return f'<div class="mm-sample" style="{_BOX}">{listed}</div>\n'

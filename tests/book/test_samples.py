@@ -19,6 +19,7 @@ from minimind_wiki.data.registry import REGISTRY
 from minimind_wiki.data.world import make_document, scenes
 from minimind_wiki.data.world.rows import KINDS, make_rows
 from minimind_wiki.errors import MinimindError
+from minimind_wiki.evaluate.world_exam import SECTIONS, exam_items
 
 
 class Seen(HTMLParser):
@@ -74,7 +75,7 @@ def test_rows_are_those_of_the_command() -> None:
 
 def test_options_reach_the_generator() -> None:
     seen = Seen(samples.world_rows("preference", 1, noise=1.0))
-    assert "flippedtrue" in seen.text.replace(" ", "")
+    assert "flipped true" in seen.text
 
 
 def test_what_a_row_holds_is_never_markup(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,10 +127,14 @@ def test_exam_has_every_section_and_no_trick_wins() -> None:
     items = 20
     page = samples.world_exam(items)
     rows = re.findall(r"<tr><th scope=\"row\">(\w+)</th>.*?<td>(\d+)%</td><td>(\d+)%", page)
-    assert len(rows) == 10
+    assert [section for section, _, _ in rows] == list(SECTIONS) == list(samples.ASKS)
     for section, chance, trick in rows:
         assert int(trick) <= int(chance) + 100 / items + 1, section
-    Seen(page)
+    seen = Seen(page)
+    for section in SECTIONS:
+        item = next(exam_items(section, 1))
+        assert item.prompt in seen.text
+        assert f"{item.options[0]} (right)" in seen.text
 
 
 @pytest.mark.parametrize(
@@ -139,6 +144,7 @@ def test_exam_has_every_section_and_no_trick_wins() -> None:
         ("world_rows", ("sft", 1, 0, "valid"), "did you mean 'validation'"),
         ("world_rows", ("sft", 0), "at least one row"),
         ("world_story", ("0.1", "tests"), "did you mean 'test'"),
+        ("world_story", ("page.16", "validation", "a dragon"), "choose another seed"),
         ("data_sets", ("chat",), "did you mean 'chats'"),
     ],
 )
