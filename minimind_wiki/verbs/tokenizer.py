@@ -29,7 +29,7 @@ from minimind_wiki.tokenizer.samples import SAMPLES
 HELP = "Learn a vocabulary from text, or compare vocabularies."
 EXAMPLE = "minimind tokenizer train --data embedded --vocab-size 512 --out runs/tokenizer"
 WORLD_ROWS = 5000
-COMPARE = "minimind tokenizer compare --learn embedded --vocab-size 512"
+COMPARE = "minimind tokenizer compare --learn embedded --vocab-size 1000"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
