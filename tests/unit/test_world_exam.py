@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from functools import partial
 
 import pytest
@@ -26,11 +25,9 @@ from minimind_wiki.evaluate.world_exam import (
 ITEMS = {section: list(exam_items(section, 60)) for section in SECTIONS}
 
 
-def test_chance_scores_chance_in_seconds() -> None:
+def test_chance_scores_chance() -> None:
     rng = random.Random(0)
-    start = time.perf_counter()
     scores = exam(partial(by_likelihood, lambda prompt, option: rng.random()), items=100)
-    assert time.perf_counter() - start < 10
     assert [s.section for s in scores] == list(SECTIONS)
     inside = sum(s.interval[0] <= s.chance <= s.interval[1] for s in scores)
     assert inside >= len(SECTIONS) - 2
