@@ -257,6 +257,8 @@ def exam_items(
 ) -> Iterator[Item]:
     """The first items of a section, chosen so that no trick of `tricks` does better than chance.
 
+    No prompt comes twice: an item counted again would make the interval too narrow.
+
     WrongCall for an unknown section or no items.
     """
     if section not in _SECTIONS:
@@ -266,7 +268,17 @@ def exam_items(
     stream = _SECTIONS[section](split, seed)
     size = _GROUPS.get(section, 1)
     groups = iter(lambda: tuple(islice(stream, size)), ())
-    return islice(balanced(groups), items)
+    return islice(balanced(_new(groups)), items)
+
+
+def _new(groups: Iterator[tuple[Item, ...]]) -> Iterator[tuple[Item, ...]]:
+    """The groups none of whose prompts stood in an earlier group."""
+    seen: set[str] = set()
+    for group in groups:
+        prompts = {item.prompt for item in group}
+        if not prompts & seen:
+            yield group
+        seen |= prompts
 
 
 def by_likelihood(model: LogLikelihood, item: Item) -> bool:

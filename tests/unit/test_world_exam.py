@@ -96,6 +96,18 @@ def test_plain_samples_would_reward_a_trick() -> None:
     assert wilson(hits, len(items))[0] > chance + 0.2
 
 
+@pytest.mark.parametrize("section", SECTIONS)
+def test_no_prompt_comes_twice(section: str) -> None:
+    prompts = [item.prompt for item in MANY[section]]
+    assert len(prompts) == len(set(prompts)) == 150
+
+
+def test_the_tools_of_the_exam_stay_mixed() -> None:
+    """The calculator has the most prompts; the others must not run dry beside it."""
+    for name in ("calculator", "calendar", "inventory"):
+        assert sum(f'"{name}"' in item.options[0] for item in MANY["tools"]) > 20
+
+
 def test_a_shorter_exam_is_the_beginning_of_a_longer_one() -> None:
     for section in SECTIONS:
         assert MANY[section][:60] == ITEMS[section]

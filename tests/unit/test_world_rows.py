@@ -160,6 +160,30 @@ def test_a_preference_fails_one_point_of_the_rubric() -> None:
     assert failed == set(RUBRIC)
 
 
+def test_no_wrong_answer_is_recognised_by_its_form_or_by_a_word_that_the_text_lacks() -> None:
+    """Every word of a false answer is of the text, the question or the true answer's form."""
+    held, nobody = 0, {True: 0, False: 0}
+    frame = {"the", "is", "at", "a", "has", "thinks", "that", "nobody"}
+    for n, row in enumerate(make_rows("preference", 700, seed=6)):
+        prompt, good, bad = (row["chosen"][0]["content"], row["chosen"][1]["content"],
+                             row["rejected"][1]["content"])  # fmt: skip
+        if row["fails"] == "true":
+            known = set(re.findall(r"\w+", prompt.lower())) | frame
+            assert set(re.findall(r"\w+", bad.lower())) <= known, (bad, prompt[-80:])
+            assert not bad.startswith("The answer is")
+            if "Who has" not in prompt:
+                assert "Nobody" not in bad
+            if good != "The text does not say.":  # one value is exchanged, and the form is kept
+                document = make_document(f"6.{n}")
+                gold = next(q for q in questions(document) if q.text == prompt.split("\n")[-1])
+                head, _, tail = good.rpartition(gold.short)
+                assert bad.startswith(head) and bad.endswith(tail) and bad != good
+            held += 1
+            nobody[False] += bad.startswith("Nobody")
+        nobody[True] += good.startswith("Nobody")
+    assert held > 100 and min(nobody.values()) > 0
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.4, 1.0])
 def test_the_realised_label_noise_is_the_one_asked_for(noise: float) -> None:
     """Counted by the rubric, not by the mark; within 4.5 standard deviations of the binomial."""

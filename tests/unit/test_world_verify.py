@@ -81,6 +81,25 @@ def test_wrong_hedging_and_gaming_answers_fail(row: Row, text: str) -> None:
     assert not verify(row, text)
 
 
+@pytest.mark.parametrize("text", [
+    '{"name": "calendar", "arguments": {"day": "Monday", "days": 1e999}}', "[" * 200_000,
+    '{"name": "calendar", "arguments": {"day": "Monday", "days": NaN}}', '{"a":' * 100_000,
+    '{"name": "calculator", "arguments": {"expression": "1e999 // 1"}}', "1" * 5000, "null", "7",
+    '{"name": "calculator", "arguments": {"expression": "9e200 * 9e200 % 7"}}', '{"name": 5}',
+    '{"name": "calculator", "arguments": {"expression": "' + "(" * 190 + '"}}', '"calculator"',
+    '{"name": "calculator", "arguments": {"expression": "' + "-" * 190 + '1"}}',
+    '{"name": "inventory", "arguments": {"shop": [], "item": {}}}', '{"name": [], "arguments": 3}',
+    '{"name": "calculator", "arguments": {"expression": "\\u0000"}}', "\ud800",
+    '{"name": "calculator", "arguments": {"expression": "\\ud800"}}',
+    '{"name": "calculator", "arguments": {"expression": "10**400 / 3"}}',
+    '{"name": "calculator", "arguments": {"expression": "' + "9" * 190 + ' * 1.5e300 / 3"}}',
+    '{"name": "calculator", "arguments": {"expression": "' + "9*9999999*" * 18 + '9 / 0.1"}}',
+])  # fmt: skip
+def test_a_call_that_no_tool_can_run_is_a_wrong_answer_and_no_crash(text: str) -> None:
+    assert verify(TOOL, f"<tool_call>{text}</tool_call>") is False
+    assert verify(TOOL, f"<tool_call>{text}") is False
+
+
 def test_gold_passes_and_the_gold_of_another_row_does_not() -> None:
     sorts = Counter(row["sort"] for row in ROWS)
     assert set(sorts) == {"question", "sum", "instruction", "tool"} and min(sorts.values()) > 60

@@ -5,6 +5,10 @@ that no other does, and that the model has not seen it. So a base is a set of tr
 relation, value); each is stated in one or two articles, and the checksum of the triple decides its
 split. A fact of the train split is *known*; the others, about two in ten, are *withheld*: their
 articles are in the corpus, but in no training row. Distractors tell of people of similar names.
+The splits share their people and places on purpose, unlike those of the stories: a withheld fact is
+a new fact about known people, so that a model that answers it has read the passage, and one that
+fails has not merely met an odd name. What is disjoint is the facts. For new people and places, ask
+about documents (`questions`).
 
 The shapes are those of BEIR (Thakur et al. 2021, arXiv:2104.08663), which retrieval tools read:
 `corpus` rows {_id, title, text}, `queries` rows {_id, text} and `qrels` (query, document, score).

@@ -76,7 +76,7 @@ def likeness(first: str, second: str) -> float:
     return len(a & b) / len(a | b) if a | b else 1.0
 
 
-def _story(c: Chooser, seed: str, split: str) -> str:
+def _story(seed: str, split: str) -> str:
     return make_document(f"pages.{seed}", split).text
 
 
@@ -156,7 +156,7 @@ def _page(c: Chooser, seed: str, split: str, original: bool) -> Row | None:
     }  # fmt: skip
     values: list[tuple[str, str]] = []
     wear = "text"
-    text = _story(c, seed, split)
+    text = _story(seed, split)
     if kind == "hard":
         labels["kind"] = c.pick(tuple(HARD))
         text = HARD[labels["kind"]](c, text)

@@ -7,6 +7,7 @@ sums and runs the tools again.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
@@ -21,7 +22,7 @@ from minimind_wiki.data.world.shape import say as _say
 from minimind_wiki.data.world.story import Document, make_document
 from minimind_wiki.data.world.tasks import GOODS, Task, arithmetic, instruction, steps_are_right
 from minimind_wiki.data.world.tools import DAYS, SPECS, call
-from minimind_wiki.data.world.words import split_of, words_of
+from minimind_wiki.data.world.words import JOBS, split_of, words_of
 from minimind_wiki.errors import WrongCall, unknown
 
 RUBRIC = ("true", "complete", "brief", "polite")
@@ -109,20 +110,36 @@ def rubric(answer: str, question: Question) -> dict[str, bool]:
     }
 
 
-def _false(c: Chooser, document: Document, question: Question, asked: list[Question]) -> str:
-    """A false answer that looks like the gold one: another place, person or job of the text."""
+def _false(c: Chooser, document: Document, question: Question) -> str:
+    """A false answer in the form of a true one, which names another place, person or job of the
+    text; so neither its form nor a word that the text lacks gives it away. Empty if there is none.
+    """
+    text, asked = document.text, question.text
+    if asked.startswith("How old"):
+        return ""  # no age is in the text
     state = document.state()
-    if question.short == "does not say":
-        return f"The answer is {next(q.short for q in asked if q.short != question.short)}."
-    places = {*state.at.values(), *state.lies.values(), *words_of(document.split).places[:2]}
-    people, jobs = [*state.at, "Nobody"], [*state.job.values(), "baker", "miller"]
-    for group in (sorted(places), people, jobs):
-        if question.short in group:
-            return question.answer.replace(
-                question.short, c.pick([x for x in group if x != question.short])
-            )
-    wrong = c.pick([p for p in sorted(places) if p != question.short])
-    return question.answer.replace(question.short, wrong)
+    if asked.startswith("Who"):
+        words = [*state.at, *(("Nobody",) if question.kind == "holder" else ())]
+    elif "job" in asked:
+        words = [job for job in JOBS if re.search(rf"\b{job}\b", text)]
+    else:
+        words = [place for place in words_of(document.split).places if place in text]
+    # who is asked about is no answer; whole words, because Mila is not Milas
+    words = [w for w in words if w != question.short and not re.search(rf"\b{w}\b", asked)]
+    if not words:
+        return ""
+    wrong = c.pick(words)
+    if question.kind == "unanswerable":
+        about = asked.removeprefix("Where is ").removeprefix("Who has ").removeprefix("What is ")
+        about = about.removesuffix(" at the end?").removesuffix("'s job?")
+        if asked.startswith("Who"):
+            return f"{wrong} has {about}."
+        value = f"a {wrong}" if "job" in asked else f"at {wrong}"
+        return f"{about[0].upper()}{about[1:]} is {value}."
+    if question.kind == "holder":
+        return wrong + question.answer.removeprefix(question.short)
+    head, _, tail = question.answer.rpartition(question.short)
+    return head + wrong + tail
 
 
 def preference(
@@ -137,10 +154,13 @@ def preference(
     question = asked[0]
     fails = c.pick(RUBRIC)
     good = question.answer
+    false = _false(c, document, question) if fails == "true" else ""
+    if fails == "true" and not false:  # the text names no other word of the sort
+        fails = c.pick(RUBRIC[1:])
     if question.short == "does not say" and fails == "complete":
         fails = "polite"
     bad = {
-        "true": _false(c, document, question, asked),
+        "true": false,
         "complete": question.short,
         "brief": c.pick(_WORDY) + good,
         "polite": f"{good} {c.pick(_RUDE)}",
@@ -192,11 +212,18 @@ def _tools(c: Chooser, split: str) -> Row:
     elif name == "inventory":
         item = c.pick(GOODS)
         arguments = {"shop": shop, "item": item}
-        prompt = f"How many {item} are there at {shop}?"
+        prompt = c.pick((
+            f"How many {item} are there at {shop}?", f"How many {item} does {shop} have?",
+            f"Please count the {item} at {shop}.",
+        ))  # fmt: skip
     else:
-        day, days = c.pick(DAYS), c.pick(range(8, 60))
+        day, days = c.pick(DAYS), c.pick(range(8, 100))
         arguments = {"day": day, "days": days}
-        prompt = f"Today is {day}. Which day is it in {days} days?"
+        prompt = c.pick((
+            f"Today is {day}. Which day is it in {days} days?",
+            f"Which day comes {days} days after {day}?",
+            f"It is {day}. Which day of the week will it be {days} days from now?",
+        ))  # fmt: skip
     answer = call(name, arguments, stock)
     value = str(next(iter(json.loads(answer).values())))
     what = arguments.get("item")
