@@ -27,6 +27,7 @@ _BOX = ("border:1px solid var(--mm-rule);border-radius:var(--mm-radius);padding:
         "margin:1em 0;background:var(--mm-card);font:400 .72rem/1.5 var(--mm-sans)")  # fmt: skip
 _HEAD = "margin:0 0 .4rem;color:var(--mm-muted);font-size:.66rem"
 _TEXT = "white-space:pre-wrap;overflow-wrap:anywhere"
+_MONO = f"{_TEXT};font-family:var(--mm-mono);font-size:.92em"  # programs and JSON
 _ROLE = "margin:.45rem 0 0;color:var(--mm-muted);font-weight:600;font-size:.66rem"
 _KEY = "margin:.3rem 0 0;overflow-wrap:anywhere"
 _PICTURE = "width:128px;height:128px;image-rendering:pixelated;display:block;margin:.3rem 0"
@@ -45,14 +46,14 @@ def _flat(text: str) -> str:
     return esc(text).replace("\n", "&#10;")
 
 
-def _folded(text: str, what: str, lang: str = "") -> str:
+def _folded(text: str, what: str, style: str = _TEXT, lang: str = "") -> str:
     """A text, behind a summary when it is long."""
     if len(text) <= LONG:
-        return _text(text, lang=lang)
+        return _text(text, style, lang)
     first = " ".join(text[:90].split())
     return (
         f'<details class="mm-sample__long"><summary>{esc(what)}, {len(text.split())} words: '
-        f"“{esc(first)}…”</summary>{_text(text, lang=lang)}</details>"
+        f"“{esc(first)}…”</summary>{_text(text, style, lang)}</details>"
     )
 
 
@@ -87,10 +88,11 @@ def _row(kind: str, row: dict[str, Any], number: int, seed: int, split: str) -> 
         f"{esc(split)}</p>"
     )
     parts = []
-    labels = row.get("labels", {})
+    style = _MONO if kind.startswith("code") else _TEXT
     if "text" in row:
-        parts.append(_folded(row["text"], "the text", labels.get("language", "")))
-    parts += [_message(message) for message in row.get("conversations", ())]
+        language = row.get("labels", {}).get("language", "")
+        parts.append(_folded(row["text"], "the text", style, language))
+    parts += [_message(message, style) for message in row.get("conversations", ())]
     if "chosen" in row:
         parts += [_message(message) for message in row["chosen"][:-1]]
         for what in ("chosen", "rejected"):
@@ -107,18 +109,19 @@ def _row(kind: str, row: dict[str, Any], number: int, seed: int, split: str) -> 
     return f'<div class="mm-sample" style="{_BOX}" data-search-exclude>{head}{body}</div>\n'
 
 
-def _message(message: dict[str, Any]) -> str:
+def _message(message: dict[str, Any], style: str = _TEXT) -> str:
     """One turn: who speaks, then what; a document before a question is folded alone."""
     content = str(message["content"]).removeprefix("<image>\n")
+    style = _MONO if message["role"] == "tool" else style
     document, gap, question = content.rpartition("\n\n")
     if len(content) > LONG and gap:
-        said = _folded(document, "a text") + _text(question)
+        said = _folded(document, "a text", style) + _text(question, style)
     else:
-        said = _folded(content, "a text") if content else ""
+        said = _folded(content, "a text", style) if content else ""
     if message.get("tools"):
-        said += _folded(_json(json.loads(message["tools"])), "the tools")
+        said += _folded(_json(json.loads(message["tools"])), "the tools", _MONO)
     if message.get("tool_calls"):
-        said += f"<code>{_flat(message['tool_calls'])}</code>"
+        said += _text(message["tool_calls"], _MONO)
     return f'<p style="{_ROLE}">{esc(message["role"])}</p>{said}'
 
 
@@ -129,7 +132,9 @@ def _side(key: str, value: Any) -> str:
         return f'<p style="{_KEY}"><code>{esc(key)}</code> {_flat(shown)}</p>'
     text = value if isinstance(value, str) else _json(value)
     what = f"<code>{esc(key)}</code> {esc(_SIDE.get(key, ''))}".strip()
-    return f'<details class="mm-sample__long"><summary>{what}</summary>{_text(text)}</details>'
+    return (
+        f'<details class="mm-sample__long"><summary>{what}</summary>{_text(text, _MONO)}</details>'
+    )
 
 
 # A story with its truth -------------------------------------------------------------------------
