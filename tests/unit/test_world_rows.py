@@ -11,7 +11,9 @@ from minimind_wiki.cli import main
 from minimind_wiki.data.schemas import check_rows
 from minimind_wiki.data.world import make_document
 from minimind_wiki.data.world.questions import questions
-from minimind_wiki.data.world.rows import KINDS, OPTIONS, RUBRIC, check_row, make_rows, rubric
+from minimind_wiki.data.world.row_checks import RUBRIC, rubric
+from minimind_wiki.data.world.rows import KINDS, OPTIONS, check_row, make_rows
+from minimind_wiki.data.world.solve import solve
 from minimind_wiki.data.world.story import Document
 from minimind_wiki.data.world.tasks import steps_are_right
 from minimind_wiki.data.world.tools import calculate, call
@@ -28,6 +30,7 @@ def test_rows_are_valid_and_repeatable(kind: str) -> None:
     schema, count, faults = check_rows([json.dumps(row) for row in rows], KINDS[kind][1])
     assert (schema, count, faults) == (KINDS[kind][1], 100, [])
     assert all(check_row(kind, row) for row in rows)
+    assert all(check_row(kind, row, f"3.{n}") for n, row in enumerate(rows))
     assert not set(map(json.dumps, rows)) & set(map(json.dumps, make_rows(kind, 30, 3, "test")))
 
 
@@ -283,27 +286,102 @@ def test_the_verb_writes_a_file_that_checks(tmp_path, capsys) -> None:
         make_rows("sft", 1, split="tests")
 
 
-def _solve(prompt: str) -> str:
-    """A second way to the answer of an instruction, from the prompt's words alone."""
-    words = re.sub(r".*: ", "", prompt).split(", ")
-    if "alphabetical" in prompt:
-        return ", ".join(sorted(words))
-    if "capital" in prompt:
-        return ", ".join(word.upper() for word in words)
-    if "backwards" in prompt:
-        return ", ".join(reversed(words))
-    if "last word" in prompt:
-        return words[-1]
-    if "letters" in prompt:
-        return str(len(re.findall(r"word (\w+)\?", prompt)[0]))
-    if "times" in prompt:
-        word, times = re.findall(r"word (\w+) (\d) times", prompt)[0]
-        return " ".join([word] * int(times))
-    day, days = re.findall(r"Today is (\w+)\..* in (\d+) day", prompt)[0]
-    return json.loads(call("calendar", {"day": day, "days": days}, {}))["day"]
+def _said(row) -> list:
+    """All messages of a row that an assistant says."""
+    return [m for m in row.get("conversations", []) if m["role"] == "assistant" and m["content"]]
 
 
-def test_every_instruction_has_the_answer_that_its_words_ask_for() -> None:
-    for row in make_rows("instructions", 300, seed=9):
-        asked, answered = row["conversations"]
-        assert answered["content"] == _solve(asked["content"])
+def _other(text: str) -> str:
+    """A wrong answer in the same form, from a right one: another number, or the words reversed."""
+    if re.search(r"\d", text):
+        return re.sub(r"\d+(?=\D*$)", "7777", text)
+    return " ".join(reversed(text.split())) if len(set(text.split())) > 1 else f"{text}x"
+
+
+CHECKED = ("sft", "questions", "dialogue", "arithmetic", "instructions", "tools")
+
+
+@pytest.mark.parametrize("kind", CHECKED)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_changed_answer_is_found(kind: str, split: str) -> None:
+    for n, row in enumerate(make_rows(kind, 80, 3, split)):
+        assert check_row(kind, row, f"3.{n}", split), row
+        for index in range(len(_said(row))):
+            bad = json.loads(json.dumps(row))
+            said = _said(bad)[index]
+            said["content"] = _other(said["content"]) if kind != "tools" else "It is 7777."
+            assert not check_row(kind, bad, f"3.{n}", split), bad["conversations"][-2:]
+
+
+def test_an_answer_that_agrees_with_its_wrong_steps_is_found() -> None:
+    """Each final answer replaced, and the steps with it: only the prompt tells."""
+    for row in make_rows("arithmetic", 200, seed=3):
+        said = row["conversations"][1]
+        answer = said["content"].rsplit("The answer is ", 1)[1][:-1]
+        said["content"] = "The answer is 7777."
+        assert not check_row("arithmetic", row)
+        said["content"] = f"The answer is {answer}."
+        assert check_row("arithmetic", row)
+
+
+def test_a_changed_gold_of_rl_and_a_changed_tool_call_are_found() -> None:
+    for n, row in enumerate(make_rows("rl", 120, seed=3)):
+        key = f"3.{n}"
+        assert check_row("rl", row, key)
+        assert not check_row("rl", {**row, "gt": [f"{row['gt'][0]}7"]}, key)
+        assert check_row("rl", {**row, "gt": ["x"]}) == (row["sort"] == "question"), "needs the key"
+    for row in make_rows("tools", 60, seed=3):
+        for name, arguments in (("calculator", {"expression": "7776 + 1"}), ("rm", {})):
+            bad = json.loads(json.dumps(row))
+            bad["conversations"][2]["tool_calls"] = json.dumps(
+                [{"name": name, "arguments": arguments}]
+            )
+            bad["conversations"][3]["content"], bad["gt"] = '{"result": 7777}', ["7777"]
+            bad["conversations"][4]["content"] = "The result is 7777."
+            assert not check_row("tools", bad)
+
+
+def test_a_changed_lesson_is_found() -> None:
+    unseen = 0
+    for n, row in enumerate(make_rows("lessons", 150, seed=3)):
+        assert check_row("lessons", row, f"3.{n}"), row["text"][-300:]
+        head, _, tail = row["text"].rpartition("\n")
+        if '"inventory"' not in head:
+            assert not check_row("lessons", {"text": f"{head}\n{_other(tail)}"}, f"3.{n}"), tail
+        unseen += check_row("lessons", {"text": f"{head}\n{_other(tail)}"})
+    assert unseen < 150, "tasks are checked without a key too"
+
+
+def test_a_changed_preference_is_found() -> None:
+    for n, row in enumerate(make_rows("preference", 100, seed=3, noise=0.3)):
+        key = f"3.{n}"
+        assert check_row("preference", row, key)
+        assert not check_row("preference", {**row, "flipped": not row["flipped"]}, key)
+        assert not check_row("preference", {**row, "rejected": row["chosen"]}, key)
+        assert not check_row("preference", row, f"3.{n + 1}")
+        assert check_row("preference", {**row, "rejected": row["chosen"]}), "needs the key"
+
+
+def test_a_text_of_another_document_is_found() -> None:
+    (row,) = make_rows("pretrain", 1, seed=3)
+    assert check_row("pretrain", row, "3.0") and not check_row("pretrain", row, "3.1")
+    assert not check_row("pretrain", row, "3.0", "test")
+    with pytest.raises(WrongCall, match="did you mean"):
+        check_row("pretrai", row)
+
+
+@pytest.mark.parametrize(("prompt", "answer"), [
+    ("Mila has 5 nuts. Mila buys 2 bags with 3 nuts each and gives 4 to Tano. How many nuts does "
+     "Mila have now?", "7"),
+    ("Mila leaves for Fox Hill at 9:55 and walks for 65 minutes. When does Mila arrive?", "11:00"),
+    ("Mila is older than Tano. Lona is older than Mila. Who is the oldest of the three?", "Lona"),
+    ("Mila is older than Tano. Lona is older than Mila. Who is the youngest of the three?", "Tano"),
+    ("Which day comes 8 days after Sunday?", "Monday"), ("What is 2 times 3 plus 4?", "10"),
+    ("Today is Sunday. Which day is it in 1 day?", "Monday"),
+    ("Write this list backwards: cup, key", "key, cup"), ("How many eggs are there at Inn?", "3"),
+])  # fmt: skip
+def test_tasks_are_solved_from_their_words(prompt: str, answer: str) -> None:
+    """Answers worked out by hand."""
+    assert solve(prompt, {"Inn": {"eggs": 3, "nuts": 4}}) == answer
+    with pytest.raises(ValueError, match="no task"):
+        solve("Why?")

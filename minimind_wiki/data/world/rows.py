@@ -1,7 +1,7 @@
 """Rows of the little world in MiniMind's shapes, one function a kind.
 
-Row n depends on the seed and n alone. `check_row` does not trust the generator: it recalculates
-sums and runs the tools again.
+Row n depends on the seed and n alone. `check_row` does not trust the row: it solves tasks from
+their prompts, runs the tools and asks the documents again.
 """
 
 from __future__ import annotations
@@ -17,24 +17,14 @@ from minimind_wiki.data.world.chooser import Chooser
 from minimind_wiki.data.world.lessons import plain
 from minimind_wiki.data.world.pages import page
 from minimind_wiki.data.world.questions import Question, questions
+from minimind_wiki.data.world.row_checks import CHECKS, PADS, RUBRIC, RUDE, WORDY
 from minimind_wiki.data.world.shape import Row, chat
 from minimind_wiki.data.world.shape import say as _say
 from minimind_wiki.data.world.story import Document, make_document
-from minimind_wiki.data.world.tasks import GOODS, Task, arithmetic, instruction, steps_are_right
+from minimind_wiki.data.world.tasks import GOODS, Task, arithmetic, instruction
 from minimind_wiki.data.world.tools import DAYS, SPECS, call
 from minimind_wiki.data.world.words import JOBS, split_of, words_of
 from minimind_wiki.errors import WrongCall, unknown
-
-RUBRIC = ("true", "complete", "brief", "polite")
-_PADS = (" I hope that this helps you with your reading.", " That is what I found in the text.",
-         " I have read the whole text twice to be sure.")  # fmt: skip
-_RUDE = ("You could have read that yourself.", "What a silly question.", "I am tired of you.")
-_WORDY = (
-    "Well, let me think about this for a while, because it is not easy to say, and one should "
-    "never hurry such things. ",
-    "Many things happen in this text, and I could tell you about all of them, one after the other, "
-    "from the beginning to the end. ",
-)
 
 
 def _ask(document: Document, question: Question) -> str:
@@ -92,24 +82,6 @@ def sft(c: Chooser, seed: str, split: str) -> Row:
     return c.pick((ask, dialogue, sums, follow))(c, seed, split)
 
 
-def rubric(answer: str, question: Question) -> dict[str, bool]:
-    """Which points of the rubric an answer meets.
-
-    True: it says nothing else than the gold answer does. Complete: it says it in a sentence. Brief:
-    at most 12 words more than the gold answer. Polite: no rude remark.
-    """
-    said = answer
-    for phrase in (*_PADS, *_WORDY, *_RUDE):
-        said = said.replace(phrase, "")
-    said = said.strip()
-    return {
-        "true": said in (question.answer, question.short, f"{question.short}."),
-        "complete": said.endswith(".") and len(said.split()) >= len(question.answer.split()),
-        "brief": len(answer.split()) <= len(question.answer.split()) + 12,
-        "polite": not any(remark in answer for remark in _RUDE),
-    }
-
-
 def _false(c: Chooser, document: Document, question: Question) -> str:
     """A false answer in the form of a true one, which names another place, person or job of the
     text; so neither its form nor a word that the text lacks gives it away. Empty if there is none.
@@ -162,11 +134,11 @@ def preference(
     bad = {
         "true": false,
         "complete": question.short,
-        "brief": c.pick(_WORDY) + good,
-        "polite": f"{good} {c.pick(_RUDE)}",
+        "brief": c.pick(WORDY) + good,
+        "polite": f"{good} {c.pick(RUDE)}",
     }[fails]
     if c._random() < length_bias:
-        good += c.pick(_PADS)
+        good += c.pick(PADS)
     flipped = c._random() < noise
     first = _say("user", _ask(document, question))
     if flipped:
@@ -262,11 +234,6 @@ KINDS: dict[str, tuple[Callable[..., Row], str]] = {
 }  # fmt: skip
 
 
-_CHECKS: dict[str, Callable[[Row], bool]] = {
-    "facts": facts.check, "retrieval": facts.check, "scenes": scenes.check,
-    "medical": medical.check, "medical_questions": medical.check, "code": programs.check,
-    "code_questions": programs.check, "translation": translate.check, "parallel": translate.check,
-}  # fmt: skip
 # what `make_rows` takes beside the usual, by kind
 OPTIONS: dict[str, tuple[str, ...]] = {"preference": ("noise", "length_bias")}
 
@@ -308,17 +275,21 @@ def _stream(
         yield make(Chooser(f"{kind}/{split}/{key}"), key, split, **options)
 
 
-def check_row(kind: str, row: Row) -> bool:
-    """Whether the gold of a row is right, for the kinds that carry what is needed to tell."""
-    if kind == "tools":
-        messages = row["conversations"]
-        (made,) = json.loads(messages[2]["tool_calls"])
-        answer = call(made["name"], made["arguments"], row["stock"])
-        told = str(next(iter(json.loads(answer).values())))
-        return answer == messages[3]["content"] and [told] == row["gt"] and told in (
-            messages[4]["content"]
-        )  # fmt: skip
-    if kind == "arithmetic":
-        solution = row["conversations"][-1]["content"]
-        return steps_are_right(solution, solution.rsplit("The answer is ", 1)[-1][:-1])
-    return kind not in _CHECKS or _CHECKS[kind](row)
+def check_row(kind: str, row: Row, key: str = "", split: str = "train") -> bool:
+    """Whether the gold of a row is right; what cannot be told counts as right.
+
+    Sums, instructions and tasks for a tool are solved again from their prompts, by `solve`, which
+    trusts neither the answer nor the steps to it. Questions about a document need the document's
+    truth, which the row does not hold: row n of `make_rows` has the `key` "<seed>.<n>", with which
+    the document is made again. Without it they are not checked (kinds questions, dialogue,
+    preference, pretrain, and those parts of sft, rl and lessons). `pages` are never checked here,
+    nor is the count of an inventory in a lesson, which shows no stock.
+    """
+    if kind not in KINDS:
+        raise unknown("kind of row", kind, KINDS)
+    if kind not in CHECKS:
+        return True
+    try:
+        return CHECKS[kind](row, key, split)
+    except (KeyError, IndexError, ValueError):
+        return False  # no such question, no such task, or turns without an answer
