@@ -239,8 +239,8 @@ def world_exam(items: int = 50) -> str:
         right = {n: sum(by_trick(trick, item) for item in asked) for n, trick in TRICKS.items()}
         best = max(right, key=lambda name: right[name])
         rows.append(
-            f'<tr><th scope="row">{esc(section)}</th><td>{esc(ASKS[section])}</td>'
-            f"<td>{chance:.0%}</td><td>{right[best] / items:.0%} ({esc(best)})</td></tr>"
+            f'<tr><th scope="row">{esc(section)}</th><td>{chance:.0%}</td>'
+            f"<td>{right[best] / items:.0%} ({esc(best)})</td><td>{esc(ASKS[section])}</td></tr>"
         )
         options = "".join(
             f"<li>{esc(option)}{' <strong>(right)</strong>' if number == 0 else ''}</li>"
@@ -252,7 +252,7 @@ def world_exam(items: int = 50) -> str:
         )
     table = _table(
         f"The sections of the world exam, tricks tried on {items} items each",
-        ("section", "what it asks", "chance", "best trick"), rows,
+        ("section", "chance", "best trick", "what it asks"), rows,
     )  # fmt: skip
     box = f'<div class="mm-sample" style="{_BOX}" data-search-exclude>'
     return f"{table}{box}{''.join(examples)}</div>\n"
