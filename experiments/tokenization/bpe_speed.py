@@ -25,10 +25,11 @@ TEXTS = {"mix": "plays, little world, Chinese, English and code", "plays": "play
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """few, sizes: merges that all learn, of texts with so many characters; plays end earlier.
+    """few, sizes: merges that all learn (a vocabulary of 512), of texts with so many characters;
+    plays end earlier.
     many, large: the same for the fast trainer and the library."""
 
-    few: int = 64
+    few: int = 512 - FIRST
     sizes: tuple[int, ...] = (50_000, 200_000, 800_000, 1_600_000)
     many: int = 6400
     large: tuple[int, ...] = (1_250_000, 5_000_000, 20_000_000)
