@@ -23,15 +23,7 @@ from minimind_wiki.data.world.story import Document, all_derivations
 from minimind_wiki.errors import MinimindError, unknown
 
 LONG = 420  # characters; a longer text is folded
-_BOX = ("border:1px solid var(--mm-rule);border-radius:var(--mm-radius);padding:.6rem .9rem;"
-        "margin:1em 0;background:var(--mm-card);font:400 .72rem/1.5 var(--mm-sans)")  # fmt: skip
-_HEAD = "margin:0 0 .4rem;color:var(--mm-muted);font-size:.66rem"
-_TEXT = "white-space:pre-wrap;overflow-wrap:anywhere"
-_MONO = f"{_TEXT};font-family:var(--mm-mono);font-size:.92em"  # programs and JSON
-_ROLE = "margin:.45rem 0 0;color:var(--mm-muted);font-weight:600;font-size:.66rem"
-_KEY = "margin:.3rem 0 0;overflow-wrap:anywhere"
-_PICTURE = "width:128px;height:128px;image-rendering:pixelated;display:block;margin:.3rem 0"
-_BESIDE = "display:flex;flex-wrap:wrap;gap:0 1.2rem;align-items:flex-start"
+_TEXT, _MONO = "mm-sample__text", "mm-sample__text mm-sample__text--mono"  # programs and JSON
 _IGNORED = {"conversations", "chosen", "rejected", "text", "images", "passages", "query"}
 _SIDE = {"labels": "the truth about it", "stock": "what the tool looks up"}
 
@@ -39,7 +31,7 @@ _SIDE = {"labels": "the truth about it", "stock": "what the tool looks up"}
 def _text(text: str, style: str = _TEXT, lang: str = "") -> str:
     """One line of HTML whatever the text holds, so that Markdown leaves it alone."""
     said = f' lang="{esc(lang)}"' if lang else ""
-    return f'<div style="{style}"{said}>{_flat(text)}</div>'
+    return f'<div class="{style}"{said}>{_flat(text)}</div>'
 
 
 def _flat(text: str) -> str:
@@ -84,7 +76,7 @@ def world_rows(
 
 def _row(kind: str, row: dict[str, Any], number: int, seed: int, split: str) -> str:
     head = (
-        f'<p style="{_HEAD}"><code>{esc(kind)}</code> · row {number} of seed {seed}, '
+        f'<p class="mm-sample__head"><code>{esc(kind)}</code> · row {number} of seed {seed}, '
         f"{esc(split)}</p>"
     )
     parts = []
@@ -102,11 +94,11 @@ def _row(kind: str, row: dict[str, Any], number: int, seed: int, split: str) -> 
     for image in row.get("images", ()):
         alt = scenes.scene(f"{seed}.{number}", split).caption
         picture = (
-            f'<img style="{_PICTURE}" alt="{esc(alt)}" width="128" height="128" '
+            f'<img class="mm-sample__picture" alt="{esc(alt)}" width="128" height="128" '
             f'src="data:image/png;base64,{esc(image)}">'
         )
-        body = f'<div style="{_BESIDE}">{picture}<div style="flex:1 1 12rem">{body}</div></div>'
-    return f'<div class="mm-sample" style="{_BOX}" data-search-exclude>{head}{body}</div>\n'
+        body = f'<div class="mm-sample__beside">{picture}<div>{body}</div></div>'
+    return f'<div class="mm-sample" data-search-exclude>{head}{body}</div>\n'
 
 
 def _message(message: dict[str, Any], style: str = _TEXT) -> str:
@@ -122,14 +114,14 @@ def _message(message: dict[str, Any], style: str = _TEXT) -> str:
         said += _folded(_json(json.loads(message["tools"])), "the tools", _MONO)
     if message.get("tool_calls"):
         said += _text(message["tool_calls"], _MONO)
-    return f'<p style="{_ROLE}">{esc(message["role"])}</p>{said}'
+    return f'<p class="mm-sample__role">{esc(message["role"])}</p>{said}'
 
 
 def _side(key: str, value: Any) -> str:
     """A key beside the text: what a checker or a judge needs."""
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(shown) <= LONG / 2:
-        return f'<p style="{_KEY}"><code>{esc(key)}</code> {_flat(shown)}</p>'
+        return f'<p class="mm-sample__key"><code>{esc(key)}</code> {_flat(shown)}</p>'
     text = value if isinstance(value, str) else _json(value)
     what = f"<code>{esc(key)}</code> {esc(_SIDE.get(key, ''))}".strip()
     return (
@@ -168,9 +160,9 @@ def world_story(seed: str, split: str = "train", expect: str = "", counted: bool
         start, done = end, events
     rest = " ".join(document.text[start:].split())
     lines += [f"<li>{esc(rest)}</li>"] if rest else []
-    listed = f'<ol style="margin-top:0">{"".join(lines)}</ol>'
+    listed = f"<ol>{''.join(lines)}</ol>"
     return (
-        f'<div class="mm-sample" style="{_BOX}" data-search-exclude>{listed}'
+        f'<div class="mm-sample" data-search-exclude>{listed}'
         f"{end_state}{_probability(document, counted)}</div>\n"
     )
 
@@ -203,7 +195,7 @@ def _probability(document: Document, counted: bool) -> str:
         ways = "one derivation" if len(logs) == 1 else f"{len(logs)} derivations"
         text += f" The parser finds {ways}; together they cost {-log_sum(logs):.1f} nats."
     title = "computed while this page was built"
-    return f'<p style="margin-bottom:0" title="{title}">{esc(text)}</p>'
+    return f'<p title="{title}">{esc(text)}</p>'
 
 
 # The exam ---------------------------------------------------------------------------------------
@@ -248,13 +240,13 @@ def world_exam(items: int = 50) -> str:
         )
         examples.append(
             f'<details class="mm-sample__long"><summary>An item of {esc(section)}</summary>'
-            f'{_text(asked[0].prompt)}<ul style="overflow-wrap:anywhere">{options}</ul></details>'
+            f"{_text(asked[0].prompt)}<ul>{options}</ul></details>"
         )
     table = _table(
         f"The sections of the world exam, tricks tried on {items} items each",
         ("section", "chance", "best trick", "what it asks"), rows,
     )  # fmt: skip
-    box = f'<div class="mm-sample" style="{_BOX}" data-search-exclude>'
+    box = '<div class="mm-sample" data-search-exclude>'
     return f"{table}{box}{''.join(examples)}</div>\n"
 
 
@@ -297,8 +289,8 @@ def data_sets(group: str) -> str:
         why = f"<br>{esc(item.refused)}" if item.refused else ""
         rows.append(
             f"<li>{name} {esc(item.about)}<br>"
-            f'<span style="color:var(--mm-muted)">{esc(item.size_text)} · licence: '
+            f'<span class="mm-sample__muted">{esc(item.size_text)} · licence: '
             f"{esc(item.licence)}</span>{why}</li>"
         )
-    listed = f'<ul style="margin-top:0;overflow-wrap:anywhere">{"".join(rows)}</ul>'
-    return f'<div class="mm-sample" style="{_BOX}">{listed}</div>\n'
+    listed = f"<ul>{''.join(rows)}</ul>"
+    return f'<div class="mm-sample">{listed}</div>\n'

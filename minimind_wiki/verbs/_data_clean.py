@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from minimind_wiki.data.clean.decontaminate import Decontaminate, load_benchmarks
-from minimind_wiki.data.clean.filters import _COMMON, _SCRIPTS, Rules, language_fault, quality_fault
+from minimind_wiki.data.clean.filters import LANGUAGES, Rules, language_fault, quality_fault
 from minimind_wiki.data.clean.normalize import extract_html, join_lines, unicode_text
 from minimind_wiki.data.clean.pii import mask_pii
 from minimind_wiki.data.clean.pipeline import Pipeline, side_file, undo
@@ -33,9 +33,6 @@ The rules of the step quality are those of the model Gopher, made for web pages 
 drop poems with a refrain, tables of numbers and notices of fewer than 50 words. For such rows, and
 for conversations, leave the step out (for short rows alone, lower --min-words). The record of the
 experiment pretraining-data/filters tells what the rules find and what they cost."""
-
-# All that the guess of the language can answer.
-LANGUAGES = (*_COMMON, *(code for code, _, _ in _SCRIPTS), "und")
 
 BUILD: dict[str, Callable[[argparse.Namespace], Step]] = {
     "mix": lambda args: Sample(_rates(args.mix), args.seed),

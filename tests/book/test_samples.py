@@ -106,7 +106,7 @@ def test_pictures_are_enlarged_and_have_words() -> None:
     shapes, time, ground, _ = scenes.find_shapes(pixels)
     for word in (time, ground, *(shape.kind for shape in shapes)):
         assert word in (image["alt"] or ""), "the words are those of another picture"
-    assert "pixelated" in (image["style"] or "")
+    assert "mm-sample__picture" in (image["class"] or "")
 
 
 def test_story_is_told_with_events_and_exact_probability() -> None:

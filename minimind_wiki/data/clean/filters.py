@@ -131,6 +131,7 @@ _COMMON = {
     "nl": "de en van het een in is dat op te zijn met voor niet aan er om ook als bij maar hij",
     "sv": "och i att det som en på är av för med den till inte har de ett om var men han hon",
 }
+LANGUAGES = (*_COMMON, *(code for code, _, _ in _SCRIPTS), "und")  # what `language` can say
 _PROFILE = {code: frozenset(common.split(" ")) for code, common in _COMMON.items()}
 
 
