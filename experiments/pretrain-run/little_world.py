@@ -35,7 +35,7 @@ class Settings:
     """Steps of batch_size rows of context tokens; a BPE of so many tokens; items of each section of
     the exam, at each measurement and (exam_items) at the end."""
 
-    steps: int = 1700
+    steps: int = 2600
     batch_size: int = 4
     context: int = 512
     learning_rate: float = 5e-3

@@ -86,7 +86,7 @@ def levels(settings: Settings):
     return {
         "chance": {"held_out_loss": chance, "bits_per_byte": chance / math.log(2)},
         "baseline": {"held_out_loss": bigram, "bits_per_byte": bigram / math.log(2)},
-        "data": {"name": corpus.name, "bytes": corpus.bytes, "sha256": corpus.sha256},
+        "data": {name: corpus[name] for name in ("name", "bytes", "sha256")},
     }
 
 

@@ -2,7 +2,8 @@
 Ainslie et al. 2023, arXiv:2305.13245).
 
 `causal_attention` is the formula; `fused_causal_attention` is the same through torch's kernel,
-which never writes the T × S score matrix. The module uses the fused one; a test holds them equal.
+which never writes the T × S score matrix. `packed_attention` runs that kernel on the documents of
+packed rows one by one. The module uses the last two; tests hold all three equal.
 
 Shapes: B batch, T query positions, S key positions (the queries are the last T of them), H query
 heads, K key-value heads, G = H / K query heads to a key head, D head_dim.
@@ -20,6 +21,8 @@ from minimind_wiki.model.cache import KVCache
 from minimind_wiki.model.config import ModelConfig
 from minimind_wiki.model.norm import RMSNorm
 from minimind_wiki.model.rope import apply_rope
+
+Lengths = list[list[int]]  # of the documents in each row
 
 
 def causal_mask(queries: int, keys: int, device: torch.device | None = None) -> Tensor:
@@ -44,6 +47,15 @@ def document_mask(documents_BT: Tensor) -> Tensor:
     """
     same_BTT = documents_BT[:, :, None] == documents_BT[:, None, :]
     return same_BTT.tril()[:, None]
+
+
+def document_lengths(documents_BT: Tensor) -> Lengths:
+    """Tokens of each document of each packed row, padding counted as one more document.
+
+    >>> document_lengths(torch.tensor([[1, 1, 2], [1, 0, 0]]))
+    [[2, 1], [1, 2]]
+    """
+    return [torch.unique_consecutive(row, return_counts=True)[1].tolist() for row in documents_BT]
 
 
 def causal_attention(
@@ -82,6 +94,21 @@ def fused_causal_attention(
     )
 
 
+def packed_attention(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, lengths: Lengths) -> Tensor:
+    """`causal_attention` with the mask of those documents, without the scores between documents.
+
+    A document of n tokens costs n² then and not n · T. In float32 also under autocast: the CPU's
+    kernel is quicker in it where a head is small, as it converts bfloat16 piece by piece.
+    """
+    with torch.autocast(q_BHTD.device.type, enabled=False):
+        rows = []
+        for row, counts in enumerate(lengths):
+            parts = [x[row : row + 1].float().split(counts, 2) for x in (q_BHTD, k_BKTD, v_BKTD)]
+            alone = [fused_causal_attention(q, k, v) for q, k, v in zip(*parts, strict=True)]
+            rows.append(torch.cat(alone, dim=2))
+        return torch.cat(rows).to(v_BKTD.dtype)
+
+
 class Attention(nn.Module):
     """Project, norm and turn queries and keys, attend, project back. (B, T, hidden) in and out."""
 
@@ -104,7 +131,7 @@ class Attention(nn.Module):
         x_BTD: Tensor,
         rope: tuple[Tensor, Tensor] | None = None,
         cache: KVCache | None = None,
-        allowed: Tensor | None = None,
+        allowed: Tensor | Lengths | None = None,
     ) -> Tensor:
         q_BHTD = self._heads(self.q_proj(x_BTD), self.q_norm)
         k_BKTD = self._heads(self.k_proj(x_BTD), self.k_norm)
@@ -113,7 +140,10 @@ class Attention(nn.Module):
             q_BHTD, k_BKTD = apply_rope(q_BHTD, *rope), apply_rope(k_BKTD, *rope)
         if cache is not None:
             k_BKTD, v_BKTD = cache.extend(self.layer, k_BKTD, v_BKTD)
-        out_BHTD = fused_causal_attention(q_BHTD, k_BKTD, v_BKTD, allowed)
+        if isinstance(allowed, list):
+            out_BHTD = packed_attention(q_BHTD, k_BKTD, v_BKTD, allowed)
+        else:
+            out_BHTD = fused_causal_attention(q_BHTD, k_BKTD, v_BKTD, allowed)
         return self.o_proj(out_BHTD.transpose(1, 2).flatten(2))
 
     def _heads(self, x_BTE: Tensor, norm: nn.Module | None) -> Tensor:

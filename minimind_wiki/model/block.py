@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from minimind_wiki.model.attention import Attention
+from minimind_wiki.model.attention import Attention, Lengths
 from minimind_wiki.model.cache import KVCache
 from minimind_wiki.model.config import ModelConfig
 from minimind_wiki.model.feedforward import MLP, SwiGLU
@@ -46,7 +46,7 @@ class Block(nn.Module):
         x_BTD: Tensor,
         rope: tuple[Tensor, Tensor] | None = None,
         cache: KVCache | None = None,
-        allowed: Tensor | None = None,
+        allowed: Tensor | Lengths | None = None,
     ) -> Tensor:
         x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rope, cache, allowed)
         return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from minimind_wiki.errors import WrongCall
-from minimind_wiki.model.attention import document_mask
+from minimind_wiki.model.attention import Lengths, document_lengths, document_mask
 from minimind_wiki.model.block import Block, make_norm
 from minimind_wiki.model.cache import KVCache
 from minimind_wiki.model.config import ModelConfig
@@ -41,6 +41,17 @@ def positions_in(documents_BT: Tensor) -> Tensor:
     begins_BT = torch.ones_like(documents_BT, dtype=torch.bool)
     begins_BT[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
     return place_T - torch.where(begins_BT, place_T, 0).cummax(dim=1).values
+
+
+def apart(documents_BT: Tensor) -> Tensor | Lengths:
+    """What keeps documents apart: a mask on an accelerator, on a CPU their lengths (quicker there).
+
+    To read the lengths an accelerator would have to wait for the tensor, and a compiled graph
+    would have to break.
+    """
+    if documents_BT.device.type == "cpu" and not torch.compiler.is_compiling():
+        return document_lengths(documents_BT)
+    return document_mask(documents_BT)
 
 
 class Decoder(nn.Module):
@@ -89,7 +100,7 @@ class Decoder(nn.Module):
         # Rotary positions need not begin anew in each document: they only enter as differences,
         # and the mask leaves none between documents.
         rope = None if self.rotary is None else self.rotary(start, stop)
-        allowed = None if documents_BT is None else document_mask(documents_BT)
+        allowed = None if documents_BT is None else apart(documents_BT)
         for layer in self.layers:
             x_BTD = layer(x_BTD, rope, cache, allowed)
         if cache is not None:

@@ -3,7 +3,7 @@
 Everything that changes during a run is in three places: the model, the optimizer and `State`. All
 three are saved together, and everything else is a function of the configuration and the step.
 That is why a resumed run repeats the uninterrupted one to the bit (float32, same machine and
-threads; `tests/unit/test_train_resume.py`).
+threads; `tests/unit/test_train_run.py`).
 Shapes: B rows, T tokens in each.
 """
 

@@ -48,12 +48,16 @@ def make_adamw(
 
 
 def make_optimizer(
-    name: str, model: nn.Module, weight_decay: float, betas: tuple[float, float]
+    name: str,
+    model: nn.Module,
+    weight_decay: float,
+    betas: tuple[float, float],
+    dtype: torch.dtype = torch.float32,
 ) -> torch.optim.Optimizer:
     """`adamw`, or `muon`: the blocks' matrices by Muon, the rest by AdamW (see `muon.py`).
 
-    An untied output head is a matrix, but it works on tokens like an embedding, and stays with
-    AdamW.
+    `dtype` is that of Muon's products. An untied output head is a matrix, but it works on tokens
+    like an embedding, and stays with AdamW.
     """
     if name == "adamw":
         return make_adamw(model, weight_decay, betas)
@@ -66,7 +70,7 @@ def make_optimizer(
         {"params": [named[n] for n in others], "weight_decay": weight_decay},
         {"params": [named[n] for n in plain], "weight_decay": 0.0},
     ]
-    return MuonAdamW([group for group in groups if group["params"]], betas)
+    return MuonAdamW([group for group in groups if group["params"]], betas, dtype)
 
 
 def optimizer_tensors(

@@ -97,7 +97,7 @@ def pretrain(
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
     }
     betas = (config.beta1, config.beta2)
-    optimizer = make_optimizer(config.optimizer, model, config.weight_decay, betas)
+    optimizer = make_optimizer(config.optimizer, model, config.weight_decay, betas, place.dtype)
     if out and resume:
         folder = newest(out)
         state, saved = read_state(folder)

@@ -16,8 +16,10 @@ from minimind_wiki.errors import WrongCall
 from minimind_wiki.model import KVCache, Transformer, preset
 from minimind_wiki.model.attention import (
     causal_attention,
+    document_lengths,
     document_mask,
     fused_causal_attention,
+    packed_attention,
 )
 from minimind_wiki.model.moe import MixtureOfExperts, route
 from minimind_wiki.model.rope import apply_rope, rope_tables
@@ -109,13 +111,22 @@ def test_documents_packed_in_one_row_are_read_as_if_alone(name):
     assert not torch.allclose(packed_BTV[0, 5:], model(ids_BT)[0, 5:], atol=1e-3)
 
 
-def test_a_document_mask_is_the_formula_too():
+def test_documents_apart_are_the_formula_too():
+    """Masked or one by one, values and gradients; two query heads share a key head."""
     documents_BT = torch.tensor([[1, 1, 2, 2, 2], [1, 2, 2, 0, 0]])
-    q, k, v = torch.randn(3, 2, 4, 5, 8, generator=torch.Generator().manual_seed(1))
-    allowed = document_mask(documents_BT)
-    torch.testing.assert_close(
-        fused_causal_attention(q, k, v, allowed), causal_attention(q, k, v, allowed)
-    )
+    generator = torch.Generator()
+    allowed, lengths = document_mask(documents_BT), document_lengths(documents_BT)
+    found = []
+    for attend, apart in (
+        (causal_attention, allowed), (fused_causal_attention, allowed), (packed_attention, lengths)
+    ):  # fmt: skip
+        generator.manual_seed(1)
+        q, k, v = (torch.randn(2, n, 5, 8, generator=generator).requires_grad_() for n in (4, 2, 2))
+        out = attend(q, k, v, apart)
+        (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+        found.append((out, q.grad, k.grad, v.grad))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])
 
 
 def test_packed_rows_have_no_cache():
