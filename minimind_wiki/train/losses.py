@@ -79,7 +79,7 @@ def chunked_cross_entropy(
     dtype = torch.get_autocast_dtype(kind) if auto else torch.result_type(hidden_ND, weight_VD)
     settings = (chunk, z_loss, smoothing, dtype)
     if torch.is_grad_enabled():
-        return _Chunked.apply(hidden_ND, weight_VD, labels_N, *settings)  # type: ignore[no-untyped-call]
+        return _Chunked.apply(hidden_ND, weight_VD, labels_N, *settings)
     return _chunks(hidden_ND, weight_VD, labels_N, *settings, None, None)
 
 
@@ -128,11 +128,19 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, *settings: Any
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        labels_N: Tensor,
+        chunk: int,
+        z_loss: float,
+        smoothing: float,
+        dtype: torch.dtype,
     ) -> Tensor:
         d_hidden_ND = torch.empty_like(hidden_ND)
         d_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32)
-        total = _chunks(hidden_ND, weight_VD, labels_N, *settings, d_hidden_ND, d_weight_VD)
+        total = _chunks(hidden_ND, weight_VD, labels_N, chunk, z_loss, smoothing, dtype,
+                        d_hidden_ND, d_weight_VD)  # fmt: skip
         ctx.save_for_backward(d_hidden_ND, d_weight_VD)
         ctx.weight_dtype = weight_VD.dtype
         return total
