@@ -2,24 +2,26 @@
 
     checkpoints/step-000120/   a model folder (loads anywhere), and beside its files
         optimizer.safetensors  the optimizer's state, named by parameter
-        rng.safetensors        the random state of torch, CUDA, NumPy and Python
-        state.json             settings, data hash, step, curves, best step
+        rng.safetensors        the random state of torch, CUDA, MPS, NumPy and Python
+        state.json             settings, data hash, step, curves, best step, loss scale
+        manifest.json          length and sha256 of each file above (see `manifest.py`)
 
-A checkpoint is written under a temporary name and renamed, so one that has its name is whole, and a
-new one never takes the place of an old one: the old is deleted afterwards. Never a pickle.
+A folder that is called step-N is whole: it gets its name by one rename after all its bytes are on
+the disk, and loses it by one rename before the first is deleted. The newest two and the best stay,
+so that there is one to go back to when a disk spoils the newest. Never a pickle.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import random
 import re
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -28,7 +30,9 @@ from minimind_wiki.errors import MinimindError
 from minimind_wiki.infer import write_model_files
 from minimind_wiki.model import Transformer
 from minimind_wiki.tokenizer import Tokenizer
+from minimind_wiki.train.generators import random_state, restore_random_state
 from minimind_wiki.train.loop import State
+from minimind_wiki.train.manifest import Damaged, check, seal, sync
 from minimind_wiki.train.optim import load_optimizer_tensors, optimizer_tensors
 
 _NAME = re.compile(r"step-(\d{6,})")
@@ -37,41 +41,62 @@ _NAME = re.compile(r"step-(\d{6,})")
 def save_checkpoint(
     out: Path,
     model: Transformer,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | Mapping[str, torch.Tensor],
     tokenizer: Tokenizer,
     state: State,
     about: dict[str, Any],
+    keep: int = 2,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> Path:
-    """Write `out/checkpoints/step-N` and delete all others but the best; returns its folder.
+    """Write `out/checkpoints/step-N`; then delete all but the newest `keep` and the best.
 
-    `about` is JSON that the run needs back (settings, data). MinimindError when the disk refuses.
+    `about` is JSON that the run needs back (settings, data). Tensors are written from where they
+    lie, without a second copy in memory. Where they are spread over processes, one process gathers
+    them and passes a model with whole tensors and, as `optimizer`, what `optimizer_tensors` would
+    give. MinimindError when the disk refuses; everything written before is then untouched.
     """
     root = out / "checkpoints"
     folder = root / f"step-{state.step:06d}"
     fresh = root / f".new-{state.step:06d}"
+    if isinstance(optimizer, torch.optim.Optimizer):
+        optimizer = optimizer_tensors(model, optimizer)
     try:
-        shutil.rmtree(fresh, ignore_errors=True)
+        _sweep(root)  # first, as what a killed writer left may be what fills the disk
         fresh.mkdir(parents=True)
-        run = about | {"status": f"unfinished, at step {state.step}"}
-        write_model_files(fresh, model, tokenizer, run)
-        save_file(optimizer_tensors(model, optimizer), fresh / "optimizer.safetensors")
+        write_model_files(fresh, model, tokenizer, about | {"status": _unfinished(state)})
+        save_file(dict(optimizer), fresh / "optimizer.safetensors")
         save_file(random_state(), fresh / "rng.safetensors")
-        content = json.dumps(about | {"state": dataclasses.asdict(state)}, indent=1)
-        (fresh / "state.json").write_text(content + "\n", encoding="utf-8")
+        content = about | {"state": dataclasses.asdict(state)}
+        content |= {"scaler": scaler.state_dict()} if scaler else {}
+        (fresh / "state.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        seal(fresh, state.step)
         if folder.exists():  # a resumed run that stops where it began
-            shutil.rmtree(folder)
+            folder.rename(root / f".old-{state.step:06d}")
         fresh.rename(folder)
+        sync(root)
+        newest = [number for number, _ in list_checkpoints(out)][-keep:]
         for number, other in list_checkpoints(out):
-            if number not in (state.step, state.best_step):
-                shutil.rmtree(other)
-        for leftover in root.glob(".new-*"):
-            shutil.rmtree(leftover)
-    except OSError as error:
+            if number not in (*newest, state.best_step):
+                other.rename(root / f".old-{number:06d}")  # a half-deleted one must have no name
+        _sweep(root)
+    except (OSError, SafetensorError) as error:  # safetensors wraps the system's errors
+        shutil.rmtree(fresh, ignore_errors=True)
+        why = getattr(error, "strerror", None) or error
         raise MinimindError(
-            f"the checkpoint {folder} could not be written ({error.strerror or error}). Make room "
-            "there; older checkpoints are untouched and --resume continues from them."
+            f"the checkpoint {folder} could not be written ({why}). Make room there; older "
+            "checkpoints are untouched and --resume continues from them."
         ) from error
     return folder
+
+
+def _unfinished(state: State) -> str:
+    return f"unfinished, at step {state.step}"
+
+
+def _sweep(root: Path) -> None:
+    """Delete what was being written, or deleted, when a process was killed."""
+    for leftover in [*root.glob(".new-*"), *root.glob(".old-*")]:
+        shutil.rmtree(leftover)
 
 
 def list_checkpoints(out: Path) -> list[tuple[int, Path]]:
@@ -83,6 +108,61 @@ def list_checkpoints(out: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The checkpoint that a run goes on from, and why this one."""
+
+    folder: Path
+    state: State
+    about: dict[str, Any]
+    warnings: tuple[str, ...]
+    why: str
+
+
+def find_whole(out: Path) -> Found:
+    """The newest checkpoint whose files are what was written, by length and sha256.
+
+    Newer ones that are not are renamed to damaged-N, so that no later step takes them for good.
+    MinimindError when there is none, or none is whole; then nothing is renamed.
+    """
+    found = list_checkpoints(out)
+    if not found:
+        raise MinimindError(
+            f"{out} has no checkpoint to resume. Check --out, or leave --resume out to start."
+        )
+    faults: list[tuple[Path, str]] = []
+    for step, folder in reversed(found):
+        try:
+            strangers = check(folder, step)
+        except Damaged as fault:
+            faults.append((folder, str(fault)))
+            continue
+        state, about = read_state(folder)
+        warnings = [_set_aside(spoilt, fault, step) for spoilt, fault in faults]
+        if strangers:
+            warnings.append(f"Not read, as no part of {folder}: {', '.join(strangers)}.")
+        which = "newest that is whole" if faults else "newest"
+        why = f"the {which} of {len(found)}, each file with the length and sha256 it was given"
+        return Found(folder, state, about, tuple(warnings), why)
+    listed = "; ".join(fault for _, fault in faults)
+    raise MinimindError(
+        f"no checkpoint of the run in {out} is whole: {listed}. Copy one back from a backup, or "
+        "start again in another --out."
+    )
+
+
+def _set_aside(folder: Path, fault: str, step: int) -> str:
+    """Take the name from a damaged checkpoint; the sentence that says so."""
+    aside = folder.with_name(folder.name.replace("step", "damaged"))
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    except OSError as error:
+        raise MinimindError(f"{fault}, and it cannot be renamed ({error.strerror}).") from error
+    return (f"DAMAGED CHECKPOINT: {fault}. It is called {aside.name} now and may be deleted; the "
+            f"run goes back to step {step:,} and repeats what followed.")  # fmt: skip
+
+
 def read_state(folder: Path) -> tuple[State, dict[str, Any]]:
     """`State` and what `about` held. MinimindError, naming the file, if it cannot be read."""
     path = folder / "state.json"
@@ -91,53 +171,31 @@ def read_state(folder: Path) -> tuple[State, dict[str, Any]]:
         return State(**about.pop("state")), about
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MinimindError(
-            f"{path} is damaged or of another version ({error}). Delete {folder} and resume from "
-            "an older checkpoint, or start again in another --out."
+            f"{path} is damaged or of another version ({error}). Resume with the version that "
+            "wrote it (run.json says which), or start again in another --out."
         ) from error
 
 
-def load_training_state(folder: Path, model: Transformer, optimizer: torch.optim.Optimizer) -> None:
-    """Put optimizer and random state back as they were when the checkpoint was written."""
+def load_training_state(
+    folder: Path,
+    model: Transformer,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler | None = None,
+) -> None:
+    """Put optimizer, loss scale and random state back as they were when it was written.
+
+    Tensors that are spread over processes are dealt out by the caller instead: `load_file` of
+    optimizer.safetensors gives them whole.
+    """
     try:
-        tensors = load_file(folder / "optimizer.safetensors")
+        load_optimizer_tensors(model, optimizer, load_file(folder / "optimizer.safetensors"))
         generators = load_file(folder / "rng.safetensors")
-        load_optimizer_tensors(model, optimizer, tensors)
+        if scaler and scaler.is_enabled():
+            about = read_state(folder)[1]
+            scaler.load_state_dict(about["scaler"])
         restore_random_state(generators)
-    except (OSError, SafetensorError, KeyError) as error:
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         raise MinimindError(
-            f"{folder} is damaged ({error}). Delete it and resume from an older checkpoint, or "
+            f"{folder} does not fit this run ({error}). Resume with the version that wrote it, or "
             "start again in another --out."
         ) from error
-
-
-def random_state() -> dict[str, torch.Tensor]:
-    """The state of every global random generator, as tensors."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
-    assert kind == "MT19937"  # NumPy's only legacy generator
-    _, words, next_gauss = random.getstate()
-    states = {
-        "torch": torch.get_rng_state(),
-        "numpy.keys": torch.from_numpy(np.asarray(keys).astype(np.int64)),
-        "numpy.rest": torch.tensor([position, has_gauss, gauss], dtype=torch.float64),
-        "python.words": torch.tensor(words, dtype=torch.int64),
-    }
-    if next_gauss is not None:
-        states["python.gauss"] = torch.tensor([next_gauss], dtype=torch.float64)
-    if torch.cuda.is_available():
-        for index, state in enumerate(torch.cuda.get_rng_state_all()):
-            states[f"cuda.{index}"] = state
-    return states
-
-
-def restore_random_state(states: dict[str, torch.Tensor]) -> None:
-    """Undo everything drawn since `random_state`. KeyError when a state is missing."""
-    torch.set_rng_state(states["torch"])
-    position, has_gauss, gauss = states["numpy.rest"].tolist()
-    keys = states["numpy.keys"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", keys, int(position), int(has_gauss), gauss))
-    next_gauss = states["python.gauss"].item() if "python.gauss" in states else None
-    random.setstate((3, tuple(states["python.words"].tolist()), next_gauss))
-    if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            if f"cuda.{index}" in states:
-                torch.cuda.set_rng_state(states[f"cuda.{index}"], index)

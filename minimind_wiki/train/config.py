@@ -65,6 +65,8 @@ class TrainConfig:
     """Items of each section of the world exam at each measurement (0: no exam)."""
     save_every: int = 0
     """Steps between checkpoints (0: at each measurement)."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints that stay, besides the best."""
     sample_tokens: int = 120
     """Length of the sample after each measurement (0: none)."""
     device: str = "auto"
@@ -78,7 +80,7 @@ class TrainConfig:
 
     def validate(self) -> None:
         """Raise WrongCall naming the first field that cannot work, and what would."""
-        for name in ("steps", "batch_size", "context_length", "eval_windows"):
+        for name in ("steps", "batch_size", "context_length", "eval_windows", "keep_checkpoints"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("micro_batch_size", "warmup_steps", "eval_every", "save_every", "threads",
                      "sample_tokens", "exam_items", "seed", "weight_decay", "gradient_clip",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from minimind_wiki.errors import MinimindError
 from minimind_wiki.infer import load_model_folder, write_model_files
 from minimind_wiki.model import Transformer
 from minimind_wiki.tokenizer import Tokenizer
-from minimind_wiki.train.checkpoint import list_checkpoints, read_state
+from minimind_wiki.train.checkpoint import find_whole, list_checkpoints, read_state
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.loop import State
+from minimind_wiki.train.manifest import Damaged, check, sync
 
 
 def publish(
@@ -24,41 +27,62 @@ def publish(
     state: State,
     run: dict[str, Any],
     device: torch.device,
+    tell: Callable[[str], None],
 ) -> Transformer:
     """Make `out` itself a model folder of the best step's weights; run.json comes last."""
-    if state.best_step != state.step:
-        folder = dict(list_checkpoints(out))[state.best_step]
-        model = load_model_folder(folder, device)[0]
+    model, run = _best_whole(out, model, state, run, device, tell)
     fresh = out / ".new-model"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir(parents=True)
         write_model_files(fresh, model, tokenizer, run)
         for file in sorted(fresh.iterdir(), key=lambda f: f.name == "run.json"):
+            sync(file)
             file.replace(out / file.name)
         fresh.rmdir()
-    except OSError as error:
+        sync(out)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        why = getattr(error, "strerror", None) or error
         raise MinimindError(
-            f"the model could not be written to {out} ({error.strerror or error}); its checkpoints "
-            "are whole. Make room and use --resume."
+            f"the model could not be written to {out} ({why}); its checkpoints are whole. Make "
+            "room and use --resume."
         ) from error
     return model
 
 
-def newest(out: Path) -> Path:
-    """The newest checkpoint of the run in `out`; MinimindError if there is none to resume."""
-    found = list_checkpoints(out)
-    if not found:
-        raise MinimindError(
-            f"{out} has no checkpoint to resume. Check --out, or leave --resume out to start."
-        )
-    return found[-1][1]
+def _best_whole(
+    out: Path,
+    model: Transformer,
+    state: State,
+    run: dict[str, Any],
+    device: torch.device,
+    tell: Callable[[str], None],
+) -> tuple[Transformer, dict[str, Any]]:
+    """The weights of the best step, read from its checkpoint unless it is the last.
+
+    If a disk has spoilt that checkpoint, the last step's weights take their place; `tell` and
+    run.json say so.
+    """
+    step = state.best_step
+    if step == state.step:
+        return model, run
+    try:
+        folder = out / "checkpoints" / f"step-{step:06d}"
+        check(folder, step)
+        return load_model_folder(folder, device)[0], run
+    except Damaged as fault:
+        tell(f"DAMAGED CHECKPOINT: {fault}. The weights of the last step, {state.step:,}, are "
+             f"published instead of those of the best, {step:,}.")  # fmt: skip
+    measured = state.held_out
+    held_out = {"loss": measured["loss"][-1], "bits_per_byte": measured["bits_per_byte"][-1],
+                "step": state.step}  # fmt: skip
+    return model, run | {"held_out": run["held_out"] | held_out}
 
 
 def saved_run(out: Path) -> tuple[TrainConfig, dict[str, Any]]:
     """Settings and model fields of the run in `out`, for `--resume`."""
-    folder = newest(out)
-    state, about = read_state(folder)
+    folder, state, about = _readable_state(out)
     try:
         config = TrainConfig(**about["settings"])
     except TypeError as error:
@@ -69,6 +93,18 @@ def saved_run(out: Path) -> tuple[TrainConfig, dict[str, Any]]:
             "Train longer with a larger --steps in another --out."
         )
     return config, about["model"]
+
+
+def _readable_state(out: Path) -> tuple[Path, State, dict[str, Any]]:
+    """From the newest checkpoint whose state.json is whole: the settings are in each of them."""
+    for step, folder in reversed(list_checkpoints(out)):
+        try:
+            check(folder, step, only="state.json")
+        except Damaged:
+            continue
+        return folder, *read_state(folder)
+    found = find_whole(out)  # raises, with the fault of each
+    return found.folder, found.state, found.about
 
 
 def refuse_used(out: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
@@ -22,7 +22,8 @@ def until_signal() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         caught.append(number)
         # not print(): the signal may have come in the middle of one, which Python refuses to nest
-        os.write(2, b"\nStopping after this step; press Ctrl-C again to stop at once.\n")
+        with suppress(OSError):  # nobody may be listening any more
+            os.write(2, b"\nStopping after this step; press Ctrl-C again to stop at once.\n")
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, note) for number in numbers]

@@ -76,11 +76,14 @@ def make_optimizer(
 def optimizer_tensors(
     model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> dict[str, torch.Tensor]:
-    """The optimizer's state as flat named tensors, `<parameter>|<key>`, ready for safetensors."""
+    """The optimizer's state as flat named tensors, `<parameter>|<key>`, ready for safetensors.
+
+    On a CPU these are the optimizer's own, not copies: they change with its next step.
+    """
     tensors = {}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu().clone()
+            tensors[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
     return tensors
 
 

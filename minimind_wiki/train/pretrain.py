@@ -25,11 +25,11 @@ from minimind_wiki.infer import load_model_folder
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
 from minimind_wiki.train.bigram import bigram_loss
-from minimind_wiki.train.checkpoint import load_training_state, read_state, save_checkpoint
+from minimind_wiki.train.checkpoint import find_whole, load_training_state, save_checkpoint
 from minimind_wiki.train.config import TrainConfig, command
 from minimind_wiki.train.device import choose
 from minimind_wiki.train.feeds import Feed, make_feed
-from minimind_wiki.train.folder import newest, publish, refuse_used
+from minimind_wiki.train.folder import publish, refuse_used
 from minimind_wiki.train.interrupt import until_signal
 from minimind_wiki.train.loop import Loop, State
 from minimind_wiki.train.optim import make_optimizer
@@ -99,13 +99,14 @@ def pretrain(
     betas = (config.beta1, config.beta2)
     optimizer = make_optimizer(config.optimizer, model, config.weight_decay, betas, place.dtype)
     if out and resume:
-        folder = newest(out)
-        state, saved = read_state(folder)
-        refuse_other(saved, about, out)
-        model.load_state_dict(load_model_folder(folder, place.device)[0].state_dict())
-        load_training_state(folder, model, optimizer)
-        last = str(folder)
-        report.line(f"Resuming from {folder}, step {state.step:,} of {config.steps:,}.")
+        found = find_whole(out)
+        state, last = found.state, str(found.folder)
+        refuse_other(found.about, about, out)
+        model.load_state_dict(load_model_folder(found.folder, place.device)[0].state_dict())
+        load_training_state(found.folder, model, optimizer)
+        for warning in found.warnings:
+            report.line(warning)
+        report.line(f"Resuming from {last}, step {state.step:,} of {config.steps:,}: {found.why}.")
     report.line(
         f"Model: {config.preset} ({shape.layout}), {model.num_parameters():,} parameters, "
         f"{tokenizer.name} of {tokenizer.vocab_size:,} tokens."
@@ -120,7 +121,8 @@ def pretrain(
     def save() -> str:
         if out is None:
             return ""
-        return str(save_checkpoint(out, model, optimizer, tokenizer, state, about))
+        keep = config.keep_checkpoints
+        return str(save_checkpoint(out, model, optimizer, tokenizer, state, about, keep))
 
     # without a folder there is nothing to keep: a signal then ends the process as usual
     with until_signal() if out else nullcontext(lambda: False) as stopping:
@@ -138,7 +140,7 @@ def pretrain(
             f"{'below' if state.best_loss < bigram else 'ABOVE'} the bigram model."
         )
     if out and finished:
-        model = publish(out, model, tokenizer, state, run, place.device)
+        model = publish(out, model, tokenizer, state, run, place.device, report.line)
     return Outcome(state, model, bigram, finished, run)
 
 

@@ -229,18 +229,12 @@ def test_nothing_in_a_run_folder_is_a_pickle(whole):
     assert kinds == {".json", ".safetensors"}
 
 
-def test_resuming_refuses_other_data_and_damage(tmp_path):
+def test_resuming_refuses_other_data(tmp_path):
     out = tmp_path / "run"
     go(out, report=StopAt(6))
     other = Corpus("other", (embedded_text(61),), "a test", "other")
     with pytest.raises(MinimindError, match=r"read village .* but other now has other text"):
         pretrain(CONFIG, {}, out, True, None, other)
-    (out / "checkpoints/step-000006/optimizer.safetensors").write_bytes(b"x")
-    with pytest.raises(MinimindError, match=r"step-000006 is damaged .* older checkpoint"):
-        go(out, resume=True)
-    (out / "checkpoints/step-000006/state.json").write_text("{")
-    with pytest.raises(MinimindError, match=r"state.json is damaged or of another version"):
-        go(out, resume=True)
 
 
 # --- blow-ups -------------------------------------------------------------------------------------
