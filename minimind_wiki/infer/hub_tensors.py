@@ -1,7 +1,7 @@
 """model.safetensors: between our tensor names and those of transformers.
 
-Llama, Qwen3 and Qwen3-MoE use our names as they are. GPT-2 has other names, stores its matrices
-transposed, and q, k and v as one.
+Llama, Qwen3 and Qwen3-MoE use our names as they are; for other experts see `hub_moe.py`. GPT-2 has
+other names, stores its matrices transposed, and q, k and v as one.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from minimind_wiki.infer.hub_moe import expert_tensors_from_hub, expert_tensors_to_hub
 from minimind_wiki.model import ModelConfig
 
 _GPT2_NAMES = {
@@ -30,6 +31,7 @@ def tensors_to_hub(state: dict[str, Tensor], config: ModelConfig) -> dict[str, T
     if config.tie_word_embeddings:
         state.pop("lm_head.weight", None)
     if config.family != "gpt2":
+        state = expert_tensors_to_hub(state, config)
         return {k: v.contiguous() for k, v in state.items()}
     hub: dict[str, Tensor] = {}
     for layer in range(config.num_hidden_layers):
@@ -47,6 +49,7 @@ def tensors_to_hub(state: dict[str, Tensor], config: ModelConfig) -> dict[str, T
 def tensors_from_hub(hub: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """The inverse of `tensors_to_hub`; tables that can be computed are dropped."""
     hub = {k: v for k, v in hub.items() if not k.endswith((".inv_freq", ".attn.masked_bias"))}
+    hub = expert_tensors_from_hub(hub, config)
     if config.family == "gpt2":
         state: dict[str, Tensor] = {}
         for name, tensor in hub.items():

@@ -15,13 +15,17 @@ from minimind_wiki.model.config import ModelConfig
 
 
 class SwiGLU(nn.Module):
-    """down(silu(gate(x)) · up(x)), without biases; (..., D) in and out."""
+    """down(silu(gate(x)) · up(x)), without biases; (..., D) in and out.
 
-    def __init__(self, config: ModelConfig) -> None:
+    `width` is F where it is not the configuration's intermediate_size.
+    """
+
+    def __init__(self, config: ModelConfig, width: int = 0) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        width = width or config.intermediate_size
+        self.gate_proj = nn.Linear(config.hidden_size, width, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, width, bias=False)
+        self.down_proj = nn.Linear(width, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
