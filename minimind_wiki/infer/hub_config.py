@@ -1,8 +1,8 @@
 """config.json: between our configuration and that of transformers.
 
 Llama, Qwen3 and Qwen3-MoE use our field names as they are; GPT-2 has its own. Where transformers
-has no such model (experts with a shared one) the file says model_type "minimind_moe", and only this
-package can read it.
+has no such model (attention sinks, positions of another family, experts with a shared one) the file
+says model_type "minimind" or "minimind_moe", and only this package can read it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,26 @@ import dataclasses
 from typing import Any
 
 from minimind_wiki.errors import MinimindError, unknown
+from minimind_wiki.infer import hub_moe
+from minimind_wiki.infer.hub_attention import (
+    OURS,
+    rope_from_hub,
+    rope_to_hub,
+    window_from_hub,
+    window_to_hub,
+)
 from minimind_wiki.model import ModelConfig
 
 ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "ministral": "MinistralForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",
+    "qwen2_moe": "Qwen2MoeForCausalLM",
+    "mixtral": "MixtralForCausalLM",
     "gpt2": "GPT2LMHeadModel",
+    "minimind": "MiniMindForCausalLM",
     "minimind_moe": "MiniMindMoeForCausalLM",
 }
 _GPT2_FIELDS = {  # ours: transformers'
@@ -33,10 +46,7 @@ _NEUTRAL = {  # what we do not have, and the values that mean "not there"
     "mlp_bias": (False, None),
     "hidden_act": ("silu", None),
     "activation_function": ("gelu_new", "gelu_pytorch_tanh", None),
-    "use_sliding_window": (False, None),
     "scale_attn_by_inverse_layer_idx": (False, None),
-    "decoder_sparse_step": (1, None),
-    "mlp_only_layers": ([], None),
 }
 
 
@@ -44,7 +54,10 @@ def config_to_hub(config: ModelConfig) -> dict[str, Any]:
     """The content of config.json."""
     hub = dataclasses.asdict(config)
     layout = config.layout
-    hub.pop("family")
+    own = layout.startswith("minimind")
+    if not own:
+        for name in ("family", "sliding_window", *OURS):
+            hub.pop(name)
     if layout == "gpt2":
         for ours, theirs in _GPT2_FIELDS.items():
             hub[theirs] = hub.pop(ours)
@@ -52,14 +65,13 @@ def config_to_hub(config: ModelConfig) -> dict[str, Any]:
             hub.pop(name)
         hub |= {"activation_function": "gelu_new", "embd_pdrop": 0.0, "attn_pdrop": 0.0}
         hub |= {"resid_pdrop": 0.0}
-    else:
-        hub["rope_parameters"] = {"rope_type": "default", "rope_theta": config.rope_theta}
+    elif not own:
+        hub |= rope_to_hub(config) | window_to_hub(config)
         hub |= {"hidden_act": "silu", "attention_bias": False, "attention_dropout": 0.0}
     if config.num_experts:
-        hub["moe_intermediate_size"] = config.intermediate_size
-        hub |= {"decoder_sparse_step": 1, "mlp_only_layers": []}
+        hub |= hub_moe.experts_to_hub(config)
     else:
-        for name in ("num_experts", "num_experts_per_tok", "num_shared_experts", "norm_topk_prob"):
+        for name in hub_moe.FIELDS:
             hub.pop(name)
     return {"model_type": layout, "architectures": [ARCHITECTURES[layout]]} | hub
 
@@ -83,19 +95,12 @@ def config_from_hub(hub: dict[str, Any]) -> ModelConfig:
         source |= {ours: hub[theirs] for ours, theirs in _GPT2_FIELDS.items() if theirs in hub}
         source["intermediate_size"] = hub.get("n_inner") or 4 * source["hidden_size"]
         source.setdefault("tie_word_embeddings", True)
-    rope = hub.get("rope_parameters") or hub.get("rope_scaling") or {}
-    if rope.get("rope_type", rope.get("type", "default")) != "default":
-        raise MinimindError(
-            f"config.json asks for rotary scaling {rope}, which this package does not build yet; "
-            "remove it to use the model inside its original context."
-        )
-    if layout != "gpt2":
-        source["rope_theta"] = rope.get("rope_theta", hub.get("rope_theta", 10000.0))
-    source["family"] = "gpt2" if layout == "gpt2" else "llama"
+    elif not layout.startswith("minimind"):
+        source |= rope_from_hub(hub) | window_from_hub(hub, layout)
+    source["family"] = "gpt2" if layout == "gpt2" else hub.get("family", "llama")
     source["qk_norm"] = hub.get("qk_norm", layout in ("qwen3", "qwen3_moe"))
-    if layout in ("qwen3_moe", "minimind_moe"):
-        source["intermediate_size"] = hub["moe_intermediate_size"]
-        source.setdefault("num_experts", hub.get("num_local_experts"))  # transformers 5 renames it
+    if layout in hub_moe.LAYOUTS:
+        source |= hub_moe.experts_from_hub(hub, layout)
     # transformers leaves out what equals its own defaults, which are not always ours
     source.setdefault("tie_word_embeddings", False)
     source.setdefault("rms_norm_eps", 1e-5 if layout == "gpt2" else 1e-6)

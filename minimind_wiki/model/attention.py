@@ -1,9 +1,11 @@
-"""Causal self-attention with shared key-value heads (Vaswani et al. 2017, arXiv:1706.03762; GQA:
-Ainslie et al. 2023, arXiv:2305.13245).
+"""Self-attention with shared key-value heads (Vaswani et al. 2017, arXiv:1706.03762; GQA: Ainslie
+et al. 2023, arXiv:2305.13245).
 
-`causal_attention` is the formula; `fused_causal_attention` is the same through torch's kernel,
-which never writes the T × S score matrix. `packed_attention` runs that kernel on the documents of
-packed rows one by one. The module uses the last two; tests hold all three equal.
+`causal_attention` is the formula. Three more compute the same, each the quickest somewhere:
+`fused_causal_attention` is torch's kernel, which never writes the T × S score matrix;
+`packed_attention` runs it on the documents of packed rows one by one (on a CPU); `flex_attention`
+skips what a mask hides (on CUDA, compiled). A `View` says which of them a layer uses and what it
+sees; tests hold all four equal.
 
 Shapes: B batch, T query positions, S key positions (the queries are the last T of them), H query
 heads, K key-value heads, G = H / K query heads to a key head, D head_dim.
@@ -12,89 +14,82 @@ heads, K key-value heads, G = H / K query heads to a key head, D head_dim.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from minimind_wiki.model.cache import KVCache
 from minimind_wiki.model.config import ModelConfig
+from minimind_wiki.model.masks import Lengths, causal_mask
 from minimind_wiki.model.norm import RMSNorm
 from minimind_wiki.model.rope import apply_rope
 
-Lengths = list[list[int]]  # of the documents in each row
 
+class View(NamedTuple):
+    """What a layer sees, in the form that one way of computing takes; as it stands: all before.
 
-def causal_mask(queries: int, keys: int, device: torch.device | None = None) -> Tensor:
-    """True where a query may look: at its own position and before; (T, S) bool.
-
-    >>> causal_mask(2, 3)
-    tensor([[ True,  True, False],
-            [ True,  True,  True]])
+    `mask` is bool (may look) or float (added to the scores), and broadcasts to (B, H, T, S). Beside
+    `lengths` it is that of one document, (T, T) or (H, T, T), from which a shorter one is cut.
     """
-    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+
+    mask: Tensor | None = None
+    plain: bool = False  # the formula itself
+    lengths: Lengths | None = None  # document by document
+    blocks: BlockMask | None = None  # FlexAttention
+    score: Callable[..., Tensor] | None = None  # what FlexAttention adds
 
 
-def document_mask(documents_BT: Tensor) -> Tensor:
-    """True where a query may look in packed rows: before it, in its own document; (B, 1, T, T).
-
-    A place of padding looks at the padding before it, so that no row of the softmax is empty.
-
-    >>> document_mask(torch.tensor([[1, 1, 2]]))[0, 0].int()
-    tensor([[1, 0, 0],
-            [1, 1, 0],
-            [0, 0, 1]], dtype=torch.int32)
-    """
-    same_BTT = documents_BT[:, :, None] == documents_BT[:, None, :]
-    return same_BTT.tril()[:, None]
-
-
-def document_lengths(documents_BT: Tensor) -> Lengths:
-    """Tokens of each document of each packed row, padding counted as one more document.
-
-    >>> document_lengths(torch.tensor([[1, 1, 2], [1, 0, 0]]))
-    [[2, 1], [1, 2]]
-    """
-    return [torch.unique_consecutive(row, return_counts=True)[1].tolist() for row in documents_BT]
+ALL_BEFORE = View()
 
 
 def causal_attention(
-    q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, allowed: Tensor | None = None
+    q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tensor | None = None
 ) -> Tensor:
     """softmax(q kᵀ / sqrt(D) + mask) v, as it is written; (B, H, T, D). Softmax in float32.
 
-    `allowed`, where given, takes the causal mask's place: bool, broadcast to (B, H, T, S).
+    `mask` takes the causal mask's place: bool, True where a query may look, or float, to be added.
     """
     group = q_BHTD.shape[1] // k_BKSD.shape[1]
     k_BHSD = k_BKSD.repeat_interleave(group, dim=1)
     v_BHSD = v_BKSD.repeat_interleave(group, dim=1)
     score_BHTS = q_BHTD @ k_BHSD.transpose(-1, -2) / math.sqrt(q_BHTD.shape[-1])
-    if allowed is None:
-        allowed = causal_mask(score_BHTS.shape[-2], score_BHTS.shape[-1], score_BHTS.device)
-    score_BHTS = score_BHTS.masked_fill(~allowed, float("-inf"))
+    if mask is None:
+        mask = causal_mask(score_BHTS.shape[-2], score_BHTS.shape[-1], score_BHTS.device)
+    if mask.dtype == torch.bool:
+        score_BHTS = score_BHTS.masked_fill(~mask, float("-inf"))
+    else:
+        score_BHTS = score_BHTS + mask
     weight_BHTS = torch.softmax(score_BHTS.float(), dim=-1).to(q_BHTD.dtype)
     return weight_BHTS @ v_BHSD
 
 
 def fused_causal_attention(
-    q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, allowed: Tensor | None = None
+    q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tensor | None = None
 ) -> Tensor:
     """`causal_attention` in one kernel. A single query needs no mask: it may see everything."""
     queries, keys = q_BHTD.shape[2], k_BKSD.shape[2]
     # torch's is_causal aligns the wrong corner where the queries go on from a cache
-    if allowed is None and 1 < queries != keys:
-        allowed = causal_mask(queries, keys, q_BHTD.device)
+    if mask is None and 1 < queries != keys:
+        mask = causal_mask(queries, keys, q_BHTD.device)
+    if mask is not None and mask.dtype != torch.bool:
+        mask = mask.to(q_BHTD.dtype)  # the kernel takes no other
     return F.scaled_dot_product_attention(
         q_BHTD,
         k_BKSD,
         v_BKSD,
-        attn_mask=allowed,
-        is_causal=allowed is None and queries > 1,
+        attn_mask=mask,
+        is_causal=mask is None and queries > 1,
         enable_gqa=q_BHTD.shape[1] != k_BKSD.shape[1],
     )
 
 
-def packed_attention(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, lengths: Lengths) -> Tensor:
+def packed_attention(
+    q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, lengths: Lengths, mask: Tensor | None = None
+) -> Tensor:
     """`causal_attention` with the mask of those documents, without the scores between documents.
 
     A document of n tokens costs n² then and not n · T. In float32 also under autocast: the CPU's
@@ -104,9 +99,24 @@ def packed_attention(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, lengths: Le
         rows = []
         for row, counts in enumerate(lengths):
             parts = [x[row : row + 1].float().split(counts, 2) for x in (q_BHTD, k_BKTD, v_BKTD)]
-            alone = [fused_causal_attention(q, k, v) for q, k, v in zip(*parts, strict=True)]
+            masks = [None if mask is None else mask[..., :n, :n] for n in counts]
+            alone = [fused_causal_attention(*part) for part in zip(*parts, masks, strict=True)]
             rows.append(torch.cat(alone, dim=2))
         return torch.cat(rows).to(v_BKTD.dtype)
+
+
+def attend(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, view: View) -> Tensor:
+    """What the queries gather from what they see, (B, H, T, D), computed as the view says."""
+    if view.blocks is not None:
+        many = q_BHTD.shape[1] != k_BKSD.shape[1]
+        out = flex_attention(q_BHTD, k_BKSD, v_BKSD, view.score, view.blocks, enable_gqa=many)
+        assert isinstance(out, Tensor)  # it returns more only where it is asked for more
+        return out
+    if view.lengths is not None:
+        return packed_attention(q_BHTD, k_BKSD, v_BKSD, view.lengths, view.mask)
+    if view.plain:
+        return causal_attention(q_BHTD, k_BKSD, v_BKSD, view.mask)
+    return fused_causal_attention(q_BHTD, k_BKSD, v_BKSD, view.mask)
 
 
 class Attention(nn.Module):
@@ -116,6 +126,7 @@ class Attention(nn.Module):
         super().__init__()
         self.layer = layer
         self.head_dim = config.head_dim
+        self.turns_late = config.rope_type == "dynamic"
         hidden, bias = config.hidden_size, config.family == "gpt2"
         inner = config.num_attention_heads * config.head_dim
         shared = config.num_key_value_heads * config.head_dim
@@ -131,20 +142,23 @@ class Attention(nn.Module):
         x_BTD: Tensor,
         rope: tuple[Tensor, Tensor] | None = None,
         cache: KVCache | None = None,
-        allowed: Tensor | Lengths | None = None,
+        view: View = ALL_BEFORE,
     ) -> Tensor:
         q_BHTD = self._heads(self.q_proj(x_BTD), self.q_norm)
         k_BKTD = self._heads(self.k_proj(x_BTD), self.k_norm)
         v_BKTD = self._heads(self.v_proj(x_BTD), None)
         if rope is not None:
-            q_BHTD, k_BKTD = apply_rope(q_BHTD, *rope), apply_rope(k_BKTD, *rope)
+            q_BHTD = apply_rope(q_BHTD, *(table[-x_BTD.shape[1] :] for table in rope))
+        # Dynamic scaling turns old keys anew for every length, so the cache keeps them unturned
+        # (arXiv:2309.00071 asks for it); transformers keeps each as its own length turned it.
+        # Exact in one layer: in deeper ones an old key comes from what was seen with old turns.
+        if rope is not None and not self.turns_late:
+            k_BKTD = apply_rope(k_BKTD, *rope)
         if cache is not None:
             k_BKTD, v_BKTD = cache.extend(self.layer, k_BKTD, v_BKTD)
-        if isinstance(allowed, list):
-            out_BHTD = packed_attention(q_BHTD, k_BKTD, v_BKTD, allowed)
-        else:
-            out_BHTD = fused_causal_attention(q_BHTD, k_BKTD, v_BKTD, allowed)
-        return self.o_proj(out_BHTD.transpose(1, 2).flatten(2))
+        if rope is not None and self.turns_late:
+            k_BKTD = apply_rope(k_BKTD, *rope)
+        return self.o_proj(attend(q_BHTD, k_BKTD, v_BKTD, view).transpose(1, 2).flatten(2))
 
     def _heads(self, x_BTE: Tensor, norm: nn.Module | None) -> Tensor:
         """Split (B, T, heads · D) into (B, heads, T, D); norm each head's vector."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from minimind_wiki.model.attention import Attention, Lengths
+from minimind_wiki.model.attention import ALL_BEFORE, Attention, View
 from minimind_wiki.model.cache import KVCache
 from minimind_wiki.model.config import ModelConfig
 from minimind_wiki.model.feedforward import MLP, SwiGLU
@@ -24,11 +24,13 @@ def make_norm(config: ModelConfig) -> nn.Module:
     return kind(config.hidden_size, config.rms_norm_eps)
 
 
-def make_feedforward(config: ModelConfig) -> nn.Module:
-    """The feed-forward of this family: MLP (GPT-2), experts, or SwiGLU."""
+def make_feedforward(config: ModelConfig, layer: int) -> nn.Module:
+    """The feed-forward of this layer: MLP (GPT-2), experts, or SwiGLU."""
     if config.family == "gpt2":
         return MLP(config)
-    return MixtureOfExperts(config) if config.num_experts else SwiGLU(config)
+    if config.has_experts(layer):
+        return MixtureOfExperts(config)
+    return SwiGLU(config, config.dense_intermediate_size)
 
 
 class Block(nn.Module):
@@ -39,14 +41,14 @@ class Block(nn.Module):
         self.input_layernorm = make_norm(config)
         self.self_attn = Attention(config, layer)
         self.post_attention_layernorm = make_norm(config)  # transformers' name; it precedes the mlp
-        self.mlp = make_feedforward(config)
+        self.mlp = make_feedforward(config, layer)
 
     def forward(
         self,
         x_BTD: Tensor,
         rope: tuple[Tensor, Tensor] | None = None,
         cache: KVCache | None = None,
-        allowed: Tensor | Lengths | None = None,
+        view: View = ALL_BEFORE,
     ) -> Tensor:
-        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rope, cache, allowed)
+        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rope, cache, view)
         return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))

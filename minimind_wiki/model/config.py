@@ -11,6 +11,8 @@ import dataclasses
 from dataclasses import dataclass
 
 from minimind_wiki.errors import WrongCall, unknown
+from minimind_wiki.model.checks import check_positions, check_window, derived, layer_numbers
+from minimind_wiki.model.moe_checks import check_experts, layout_of_experts
 
 FAMILIES = ("llama", "gpt2")
 FLOORS = {
@@ -22,10 +24,19 @@ FLOORS = {
     "head_dim": 1,
     "intermediate_size": 1,
     "max_position_embeddings": 1,
+    "sliding_window": 0,
+    "attention_sinks": 0,
     "rope_theta": 1,
+    "rope_original_positions": 0,
     "num_experts": 0,
     "num_experts_per_tok": 1,
     "num_shared_experts": 0,
+    "decoder_sparse_step": 1,
+    "dense_intermediate_size": 0,
+    "expert_capacity": 0,
+    "router_aux_loss_coef": 0,
+    "router_z_loss_coef": 0,
+    "router_bias_rate": 0,
     "initializer_range": 0,
 }
 """The smallest value of each number that has one."""
@@ -51,8 +62,28 @@ class ModelConfig:
     """Inner width of the feed-forward (of each expert, where there are experts)."""
     max_position_embeddings: int = 32768
     """Longest sequence the model accepts, in tokens."""
+    sliding_window: int = 0
+    """Tokens that a query sees, itself included; 0: all before it."""
+    attention_sinks: int = 0
+    """First tokens of a document that stay visible beside the window."""
+    full_layers: str = ""
+    """Layers without the window, such as 0,1 (numbered from 0)."""
+    positions: str = ""
+    """rotary, learned, sinusoidal, alibi or none; empty: rotary, for gpt2 learned."""
     rope_theta: float = 1e6
     """Base of the rotary wavelengths; larger means longer waves."""
+    rope_type: str = "default"
+    """How rotary waves are stretched: default (not), linear, ntk, dynamic, yarn or llama3."""
+    rope_factor: float = 1.0
+    """How many times longer than in training texts may be."""
+    rope_original_positions: int = 0
+    """Trained length (dynamic, yarn, llama3); 0: max_position_embeddings / rope_factor."""
+    rope_beta_fast: float = 0.0
+    """Waves with more turns in the trained length stay as they are; 0: yarn 32, llama3 4."""
+    rope_beta_slow: float = 0.0
+    """Waves with fewer turns in the trained length are slowed in full; 0: 1."""
+    rope_attention_factor: float = 0.0
+    """yarn's factor on queries and keys; 0: 0.1 ln(rope_factor) + 1."""
     rms_norm_eps: float = 1e-6
     """eps inside the root of every norm (GPT-2 calls it layer_norm_epsilon)."""
     qk_norm: bool = False
@@ -67,8 +98,24 @@ class ModelConfig:
     """Routed experts that each token visits (top-k)."""
     num_shared_experts: int = 0
     """Experts that every token visits besides."""
+    shared_expert_gate: bool = False
+    """Scale what the shared experts say by a learned sigmoid of the token (Qwen2-MoE)."""
     norm_topk_prob: bool = False
     """Make the chosen weights sum to one; for top-1 that cuts the router's gradient."""
+    decoder_sparse_step: int = 1
+    """Every how many layers the feed-forward has experts; the layers between are dense."""
+    mlp_only_layers: str = ""
+    """Layers without experts besides, such as 0,1 (numbered from 0)."""
+    dense_intermediate_size: int = 0
+    """Inner width of the layers without experts; 0: that of one expert."""
+    expert_capacity: float = 0.0
+    """Most visits an expert takes in training, in even shares; more are dropped (0: no limit)."""
+    router_aux_loss_coef: float = 0.001
+    """Weight of the loss that asks for an even load (Switch)."""
+    router_z_loss_coef: float = 0.0
+    """Weight of the loss that keeps the router's scores small (ST-MoE)."""
+    router_bias_rate: float = 0.0
+    """Step of the bias that evens the load without a loss (DeepSeek-V3: 0.001); 0: no bias."""
     initializer_range: float = 0.02
     """Standard deviation of the initial weights."""
     scale_residual_init: bool = True
@@ -90,17 +137,33 @@ class ModelConfig:
                     f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
                     f"{self.num_attention_heads}; change one of them or give head_dim."
                 )
+        for name, value in derived(self).items():
+            object.__setattr__(self, name, value)
         self.validate()
 
     @property
     def layout(self) -> str:
-        """transformers' model_type for these shapes; "minimind_moe" where it has none."""
+        """transformers' model_type for these shapes; "minimind" or "minimind_moe": it has none."""
+        native = "learned" if self.family == "gpt2" else "rotary"
+        window = self.sliding_window and (self.num_experts or self.family == "gpt2")
+        if self.attention_sinks or self.positions != native or window:
+            return "minimind_moe" if self.num_experts else "minimind"
         if self.family == "gpt2":
             return "gpt2"
         if self.num_experts:
-            plain = self.qk_norm and not self.num_shared_experts
-            return "qwen3_moe" if plain else "minimind_moe"
+            return layout_of_experts(self)
+        if self.sliding_window and not self.qk_norm:
+            return "ministral" if self.full_layers else "mistral"
         return "qwen3" if self.qk_norm else "llama"
+
+    def window(self, layer: int) -> int:
+        """Tokens that a query of this layer (from 0) sees; 0: all before it."""
+        return 0 if layer in layer_numbers(self.full_layers) else self.sliding_window
+
+    def has_experts(self, layer: int) -> bool:
+        """Whether the feed-forward of this layer (from 0) has experts, as transformers decides."""
+        every = (layer + 1) % self.decoder_sparse_step == 0
+        return self.num_experts > 0 and every and layer not in layer_numbers(self.mlp_only_layers)
 
     def validate(self) -> None:
         """Raise WrongCall, naming the field and the fix, if no model can have these values."""
@@ -116,18 +179,11 @@ class ModelConfig:
                 f"num_key_value_heads {shared} does not divide num_attention_heads {heads}; "
                 f"use one of {[k for k in range(1, heads + 1) if heads % k == 0]}."
             )
-        if self.family == "llama" and self.head_dim % 2:
-            raise WrongCall(
-                f"head_dim {self.head_dim} is odd, but rotary positions turn pairs; make it even "
-                "(hidden_size / num_attention_heads)."
-            )
+        check_positions(self)
+        check_window(self)
         if not 0 < self.rms_norm_eps < 1:
             raise WrongCall(f"rms_norm_eps is {self.rms_norm_eps}; give a small one such as 1e-6.")
-        if self.num_experts and self.num_experts_per_tok > self.num_experts:
-            raise WrongCall(
-                f"num_experts_per_tok {self.num_experts_per_tok} is more than num_experts "
-                f"{self.num_experts}; lower it."
-            )
+        check_experts(self)
         if self.family == "gpt2" and (self.qk_norm or self.num_experts or shared != heads):
             raise WrongCall(
                 "family 'gpt2' has neither q/k-norm, experts nor shared key heads; leave qk_norm, "

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minimind_wiki.errors import WrongCall, unknown
-from minimind_wiki.model.attention import causal_mask
 from minimind_wiki.model.encoder import padding_mask
+from minimind_wiki.model.masks import causal_mask
 from minimind_wiki.model.norm import RMSNorm
 
 

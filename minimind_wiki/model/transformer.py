@@ -22,36 +22,15 @@ import torch
 from torch import Tensor, nn
 
 from minimind_wiki.errors import WrongCall
-from minimind_wiki.model.attention import Lengths, document_lengths, document_mask
 from minimind_wiki.model.block import Block, make_norm
 from minimind_wiki.model.cache import KVCache
 from minimind_wiki.model.config import ModelConfig
-from minimind_wiki.model.rope import RotaryTables
+from minimind_wiki.model.masks import positions_in
+from minimind_wiki.model.positions import sinusoidal
+from minimind_wiki.model.rope_scaling import RotaryTables
+from minimind_wiki.model.views import layer_views
 
 RESIDUAL_WRITERS = ("o_proj.weight", "down_proj.weight")
-
-
-def positions_in(documents_BT: Tensor) -> Tensor:
-    """Place of each token in its own document of a packed row, (B, T) int64.
-
-    >>> positions_in(torch.tensor([[1, 1, 2, 2, 2]]))
-    tensor([[0, 1, 0, 1, 2]])
-    """
-    place_T = torch.arange(documents_BT.shape[1], device=documents_BT.device)
-    begins_BT = torch.ones_like(documents_BT, dtype=torch.bool)
-    begins_BT[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
-    return place_T - torch.where(begins_BT, place_T, 0).cummax(dim=1).values
-
-
-def apart(documents_BT: Tensor) -> Tensor | Lengths:
-    """What keeps documents apart: a mask on an accelerator, on a CPU their lengths (quicker there).
-
-    To read the lengths an accelerator would have to wait for the tensor, and a compiled graph
-    would have to break.
-    """
-    if documents_BT.device.type == "cpu" and not torch.compiler.is_compiling():
-        return document_lengths(documents_BT)
-    return document_mask(documents_BT)
 
 
 class Decoder(nn.Module):
@@ -60,13 +39,13 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        hidden, positions = config.hidden_size, config.max_position_embeddings
-        learned = config.family == "gpt2"
+        self.attention_backend = "auto"  # how attention is computed; see `views.BACKENDS`
+        hidden, learned = config.hidden_size, config.positions == "learned"
         self.embed_tokens = nn.Embedding(config.vocab_size, hidden)
-        self.embed_positions = nn.Embedding(positions, hidden) if learned else None
-        self.rotary = (
-            None if learned else RotaryTables(positions, config.head_dim, config.rope_theta)
+        self.embed_positions = (
+            nn.Embedding(config.max_position_embeddings, hidden) if learned else None
         )
+        self.rotary = RotaryTables(config) if config.positions == "rotary" else None
         self.layers = nn.ModuleList(Block(config, i) for i in range(config.num_hidden_layers))
         self.norm = make_norm(config)
 
@@ -76,36 +55,63 @@ class Decoder(nn.Module):
         cache: KVCache | None = None,
         documents_BT: Tensor | None = None,
     ) -> Tensor:
+        start = 0 if cache is None else cache.length
+        stop = start + ids_BT.shape[-1]
+        self._check(ids_BT, stop, cache, documents_BT)
+        x_BTD = self._embed(ids_BT, start, documents_BT)
+        # Rotary positions need not begin anew in each document: they only enter as differences,
+        # and the mask leaves none between documents.
+        rope = None if self.rotary is None else self.rotary(start, stop)
+        views = layer_views(self.config, ids_BT, start, documents_BT, self.attention_backend)
+        for layer, view in zip(self.layers, views, strict=True):
+            x_BTD = layer(x_BTD, rope, cache, view)
+        if cache is not None:
+            cache.advance(ids_BT.shape[1])
+        return self.norm(x_BTD)
+
+    def _embed(self, ids_BT: Tensor, start: int, documents_BT: Tensor | None) -> Tensor:
+        """Token embeddings, with what absolute positions add; they begin anew in each document."""
+        x_BTD = self.embed_tokens(ids_BT)
+        if self.config.positions not in ("learned", "sinusoidal"):
+            return x_BTD
+        if documents_BT is None:
+            place = torch.arange(start, start + ids_BT.shape[1], device=ids_BT.device)
+        else:
+            place = positions_in(documents_BT)
+        if self.embed_positions is not None:
+            return x_BTD + self.embed_positions(place).to(x_BTD.dtype)
+        # sines of size 1 would drown embeddings that start at 0.02: sqrt(D), as in the paper
+        hidden = self.config.hidden_size
+        return x_BTD * math.sqrt(hidden) + sinusoidal(place, hidden).to(x_BTD.dtype)
+
+    def _check(
+        self, ids_BT: Tensor, stop: int, cache: KVCache | None, documents_BT: Tensor | None
+    ) -> None:
+        config = self.config
         if ids_BT.dim() != 2:
             raise WrongCall(
                 f"token ids have shape {tuple(ids_BT.shape)}; give (batch, time), for one sequence "
                 "ids[None]."
             )
-        if documents_BT is not None and cache is not None:
-            raise WrongCall("packed rows have no cache: give documents or a cache, not both.")
-        start = 0 if cache is None else cache.length
-        stop = start + ids_BT.shape[1]
-        if stop > self.config.max_position_embeddings:
+        if stop > config.max_position_embeddings:
             raise WrongCall(
                 f"{stop} tokens are more than max_position_embeddings "
-                f"{self.config.max_position_embeddings}; shorten the text."
+                f"{config.max_position_embeddings}; shorten the text."
             )
-        x_BTD = self.embed_tokens(ids_BT)
-        if self.embed_positions is not None:
-            if documents_BT is None:
-                place_TD = self.embed_positions.weight[start:stop]
-            else:
-                place_TD = self.embed_positions(positions_in(documents_BT))
-            x_BTD = x_BTD + place_TD.to(x_BTD.dtype)
-        # Rotary positions need not begin anew in each document: they only enter as differences,
-        # and the mask leaves none between documents.
-        rope = None if self.rotary is None else self.rotary(start, stop)
-        allowed = None if documents_BT is None else apart(documents_BT)
-        for layer in self.layers:
-            x_BTD = layer(x_BTD, rope, cache, allowed)
+        if documents_BT is None:
+            return
         if cache is not None:
-            cache.advance(ids_BT.shape[1])
-        return self.norm(x_BTD)
+            raise WrongCall("packed rows have no cache: give documents or a cache, not both.")
+        if documents_BT.shape != ids_BT.shape:
+            raise WrongCall(
+                f"documents have shape {tuple(documents_BT.shape)} and token ids "
+                f"{tuple(ids_BT.shape)}; give the number of a document for each token."
+            )
+        if config.rope_type == "dynamic" and stop > config.rope_original_positions:
+            raise WrongCall(
+                "rope_type 'dynamic' turns by the length of a text, and packed rows hold several; "
+                f"give rows of at most {config.rope_original_positions} tokens, or no documents."
+            )
 
 
 class Transformer(nn.Module):
@@ -159,6 +165,9 @@ class Transformer(nn.Module):
                 std = std / shrink
             drawn = torch.empty(parameter.shape, device="cpu").normal_(0, std, generator=generator)
             parameter.copy_(drawn)
+        for name, buffer in self.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                buffer.zero_()
 
     def num_parameters(self) -> int:
         """Parameters, with tied weights counted once."""
@@ -169,4 +178,5 @@ class Transformer(nn.Module):
         config = self.config
         idle = max(0, config.num_experts - config.num_experts_per_tok)
         expert = 3 * config.hidden_size * config.intermediate_size
-        return self.num_parameters() - config.num_hidden_layers * idle * expert
+        layers = sum(config.has_experts(layer) for layer in range(config.num_hidden_layers))
+        return self.num_parameters() - layers * idle * expert

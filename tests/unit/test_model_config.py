@@ -89,7 +89,7 @@ def test_the_first_gpt2_folder_is_understood():
         ({"model_type": "mamba"}, "unknown model_type in config.json 'mamba'"),
         ({"attention_bias": True}, "sets attention_bias to True"),
         ({"hidden_act": "gelu"}, "sets hidden_act to 'gelu'"),
-        ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "asks for rotary scaling"),
+        ({"rope_parameters": {"rope_type": "longrope", "factor": 4.0}}, "asks for rotary scaling"),
     ],
 )
 def test_what_we_do_not_build_is_refused(change, message):

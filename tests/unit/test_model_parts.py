@@ -16,11 +16,10 @@ from minimind_wiki.errors import WrongCall
 from minimind_wiki.model import KVCache, Transformer, preset
 from minimind_wiki.model.attention import (
     causal_attention,
-    document_lengths,
-    document_mask,
     fused_causal_attention,
     packed_attention,
 )
+from minimind_wiki.model.masks import document_lengths, document_mask
 from minimind_wiki.model.moe import MixtureOfExperts, route
 from minimind_wiki.model.rope import apply_rope, rope_tables
 
