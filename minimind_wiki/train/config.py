@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minimind_wiki.errors import WrongCall, unknown
+from minimind_wiki.train.schedule import SCHEDULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,12 @@ class TrainConfig:
     """adamw, or muon: orthogonal steps for the matrices of the blocks, AdamW for the rest."""
     learning_rate: float = 1.5e-3
     """Peak learning rate, reached after the warm-up."""
+    schedule: str = "cosine"
+    """cosine, linear, wsd (stays, then falls late) or constant, each after the warm-up."""
     min_learning_rate: float = 0.0
-    """Where the cosine ends, one step after the last."""
+    """Where the schedule ends, one step after the last."""
+    decay_share: float = 0.2
+    """Share of the steps in which wsd falls."""
     warmup_steps: int = 0
     """Steps of linear warm-up (0: a twentieth of steps)."""
     weight_decay: float = 0.1
@@ -55,6 +60,12 @@ class TrainConfig:
     """AdamW's memory of the squared gradient."""
     gradient_clip: float = 1.0
     """Largest gradient norm (0: no clipping)."""
+    z_loss: float = 0.0
+    """Weight of the squared logarithm of the softmax's sum (PaLM: 1e-4); held-out loss has none."""
+    label_smoothing: float = 0.0
+    """Share of each target spread over the vocabulary; held-out loss has none."""
+    loss_chunk: int = 0
+    """Tokens whose scores exist at a time (0: chosen by their size)."""
     held_out: float = 0.1
     """Share at the corpus's end that is never trained on."""
     eval_every: int = 0
@@ -72,9 +83,15 @@ class TrainConfig:
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     dtype: str = "auto"
-    """auto, float32 or bfloat16 (autocast; weights stay float32)."""
+    """auto, float32, bfloat16 or float16 (autocast; weights stay float32)."""
     threads: int = 0
     """CPU threads (0: torch's own choice)."""
+    activation_checkpointing: bool = False
+    """Compute each block again in the backward pass: far less memory, a third more time."""
+    prefetch: int = 2
+    """Batches that a thread makes ahead (0: none)."""
+    log_to: str = ""
+    """tensorboard, wandb or both with a comma; needs that package."""
     compile: bool = False
     """torch.compile: faster steps after a minute of compiling."""
 
@@ -84,15 +101,18 @@ class TrainConfig:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("micro_batch_size", "warmup_steps", "eval_every", "save_every", "threads",
                      "sample_tokens", "exam_items", "seed", "weight_decay", "gradient_clip",
-                     "min_learning_rate"):  # fmt: skip
+                     "min_learning_rate", "z_loss", "loss_chunk", "prefetch"):  # fmt: skip
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             finite = not isinstance(value, float) or math.isfinite(value)
             _require(finite, item.name, value, "a finite number")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "label_smoothing"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        _require(
+            0 < self.decay_share <= 1, "decay_share", self.decay_share, "above 0 and at most 1"
+        )
         _require(0 < self.held_out < 1, "held_out", self.held_out, "between 0 and 1")
         _require(self.warmup_steps <= self.steps, "warmup_steps", self.warmup_steps,
                  f"at most steps ({self.steps})")  # fmt: skip
@@ -100,7 +120,8 @@ class TrainConfig:
         _require(self.batch_size % micro == 0, "micro_batch_size", micro,
                  f"a divisor of batch_size ({self.batch_size})")  # fmt: skip
         for name, known in (("device", ("auto", "cpu", "cuda", "mps")),
-                            ("dtype", ("auto", "float32", "bfloat16")),
+                            ("dtype", ("auto", "float32", "bfloat16", "float16")),
+                            ("schedule", tuple(SCHEDULES)),
                             ("optimizer", ("adamw", "muon")),
                             ("packing", ("auto", "concat", "pack", "pad"))):  # fmt: skip
             if getattr(self, name) not in known:

@@ -1,8 +1,8 @@
 """The training loop: batch, loss, gradient, step; now and then measure, save, say.
 
-Everything that changes during a run is in three places: the model, the optimizer and `State`. All
-three are saved together, and everything else is a function of the configuration and the step.
-That is why a resumed run repeats the uninterrupted one to the bit (float32, same machine and
+Everything that changes during a run is in four places: the model, the optimizer, float16's scaler
+and `State`. All are saved together, and everything else is a function of the configuration and the
+step. That is why a resumed run repeats the uninterrupted one to the bit (float32, same machine and
 threads; `tests/unit/test_train_run.py`).
 Shapes: B rows, T tokens in each.
 """
@@ -13,75 +13,43 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 
-from minimind_wiki.data.packing import IGNORE
-from minimind_wiki.errors import MinimindError
-from minimind_wiki.evaluate.likelihood import log_likelihood
-from minimind_wiki.evaluate.world_exam import by_likelihood, exam
-from minimind_wiki.infer import generate
 from minimind_wiki.model import Transformer
 from minimind_wiki.tokenizer import Tokenizer
 from minimind_wiki.train.batches import Tokens
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.device import Place
+from minimind_wiki.train.faults import (
+    NonFinite,
+    check_batch,
+    is_out_of_memory,
+    non_finite,
+    out_of_memory,
+)
 from minimind_wiki.train.feeds import Feed
+from minimind_wiki.train.loggers import Logger
+from minimind_wiki.train.measure import held_out_loss, sample, world_exam
+from minimind_wiki.train.meters import Meter, flops_per_token
+from minimind_wiki.train.prefetch import Prefetch
 from minimind_wiki.train.report import Report, clock, printable
 from minimind_wiki.train.schedule import learning_rate
-
-
-@dataclass(slots=True)
-class State:
-    """What a run has done so far; plain numbers, lists and texts, so that it is saved as JSON."""
-
-    step: int = 0  # optimizer steps done, and so the number of the next batch
-    train: dict[str, list[float]] = field(default_factory=lambda: {"step": [], "loss": []})
-    held_out: dict[str, list[float]] = field(
-        default_factory=lambda: {"step": [], "loss": [], "bits_per_byte": []}
-    )
-    exams: list[dict[str, Any]] = field(default_factory=list)  # step, and accuracy by section
-    samples: list[dict[str, Any]] = field(default_factory=list)
-    pending_sum: float = 0.0  # losses since the training curve's last point …
-    pending_count: int = 0  # … and how many
-    seconds: float = 0.0  # of training steps alone, over all sittings
-
-    @property
-    def best(self) -> int:
-        """Index of the lowest held-out loss after step 0; -1 if nothing is measured yet."""
-        losses = self.held_out["loss"][1:]
-        return 1 + losses.index(min(losses)) if losses else -1
-
-    @property
-    def best_step(self) -> int:
-        """The step of that measurement, or -1."""
-        return int(self.held_out["step"][self.best]) if self.best > 0 else -1
-
-    @property
-    def best_loss(self) -> float | None:
-        """Its nats per token."""
-        return self.held_out["loss"][self.best] if self.best > 0 else None
-
-    @property
-    def best_bits(self) -> float | None:
-        """Its bits per byte."""
-        return self.held_out["bits_per_byte"][self.best] if self.best > 0 else None
-
-
-class NonFinite(MinimindError):
-    """The loss or its gradient is not a number any more. The step was not applied."""
+from minimind_wiki.train.state import State
 
 
 @dataclass(slots=True)
 class Loop:
-    """One run. `save` writes a checkpoint; `stopping` says whether to stop after this step."""
+    """One run. `forward` is the model with its loss (`LossModel`), compiled or wrapped or neither.
+
+    `save` writes a checkpoint; `stopping` says whether to stop after this step.
+    """
 
     config: TrainConfig
     model: Transformer
+    forward: Callable[..., torch.Tensor]
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
     tokenizer: Tokenizer
     feed: Feed
     place: Place
@@ -91,179 +59,173 @@ class Loop:
     stopping: Callable[[], bool] = lambda: False
     last_saved: str = ""
     saved_step: int = -1
-    started_at: int = 0
+    loggers: Sequence[Logger] = ()
+    chunk: int = 0  # tokens whose scores exist at a time; 0: all
+    meter: Meter = field(init=False)
+    norm: float = 0.0  # of the last gradient, before clipping
 
     def run(self) -> bool:
         """Train to the last step. True when it was reached, False when `stopping` ended it."""
         config, state = self.config, self.state
-        forward = torch.compile(self.model) if config.compile else self.model
-        self.started_at = state.step
+        self.meter = Meter(flops_per_token(self.model, config.context_length), self.place)
         if not state.held_out["step"]:
             self.measure()
         self.report.start(config.steps, state.step)
-        sitting = 0.0
+        batches = Prefetch(self.batch, config.steps, config.prefetch)
         try:
             while state.step < config.steps and not self.stopping():
                 began = time.perf_counter()
-                loss = self.step(forward, self.feed.at(state.step))
-                sitting += (spent := time.perf_counter() - began)
-                state.seconds += spent
-                self.record(loss, sitting)
+                batch = batches.at(state.step)
+                loss = self.step(batch)
+                self.record(loss, batch, time.perf_counter() - began)
                 last = state.step == config.steps
                 improved = (last or state.step % config.eval_interval == 0) and self.measure()
                 if improved or last or state.step % config.save_interval == 0:
                     self.keep()
         finally:
+            batches.close()
             self.report.stop()
         if self.saved_step != state.step:  # stopped between two checkpoints
             self.keep()
         return state.step == config.steps
 
-    def keep(self) -> None:
-        """Write a checkpoint, unless its weights are not finite (an overflow in the last step)."""
-        for name, parameter in self.model.named_parameters():
-            if not torch.isfinite(parameter).all():
-                rate = self.config.learning_rate
-                raise NonFinite(self.explain(f"weight {name} is not finite", rate))
-        self.last_saved, self.saved_step = self.save(), self.state.step
+    def batch(self, step: int) -> Tokens:
+        """The batch of a step, looked at and ready for the device."""
+        batch = check_batch(self.feed.at(step), self.model.config, step)
+        return batch.pinned() if self.place.device.type == "cuda" else batch
 
-    def step(self, forward: Callable[..., torch.Tensor], batch: Tokens) -> float:
+    def step(self, batch: Tokens) -> float:
         """One optimizer step; the mean loss in nats over the batch's predicted tokens.
+
+        Nothing has moved when it raises: NonFinite, OutOfMemory.
+        """
+        rate = self.rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        try:
+            loss, self.norm = self.gradients(batch)
+        except (RuntimeError, MemoryError) as error:
+            self.optimizer.zero_grad(set_to_none=True)
+            if not is_out_of_memory(error):
+                raise
+            full = True
+        else:
+            full = False
+        if full:  # outside of `except`, whose traceback holds the tensors that filled the memory
+            raise out_of_memory(self.state.step, self.config, self.model, self.optimizer,
+                                self.place, self.chunk)  # fmt: skip
+        overflow = self.scaler.is_enabled() and not math.isfinite(self.norm)
+        if not math.isfinite(loss) or not (math.isfinite(self.norm) or overflow):
+            self.optimizer.zero_grad(set_to_none=True)
+            what = f"gradient norm is {self.norm}" if math.isfinite(loss) else f"loss is {loss}"
+            raise self.blown_up(what)
+        self.scaler.step(self.optimizer)  # float16: not where a gradient overflowed
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.state.skipped += overflow
+        if overflow and self.scaler.get_scale() < 1.0:
+            raise self.blown_up("gradient overflows float16 even unscaled, and")
+        return loss
+
+    def gradients(self, batch: Tokens) -> tuple[float, float]:
+        """Loss and gradient of the batch: (mean loss, norm before clipping).
 
         The batch may pass in several micro-batches. Each is weighed by its tokens, not by its rows:
         packed rows and loss masks give some micro-batches far fewer tokens to predict than others.
         """
+        tokens, losses = batch.predicted, []
+        rows = self.config.micro_batch_size or self.config.batch_size
+        for part in batch.to(self.place.device).split(rows):
+            with self.place.autocast():
+                loss = self.forward(part.ids_BT, part.labels_BT, part.documents_BT) / tokens
+            self.scaler.scale(loss).backward()
+            losses.append(loss.detach())
+        self.scaler.unscale_(self.optimizer)
+        limit = self.config.gradient_clip or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        *parts, norm = torch.stack([*losses, norm]).tolist()  # the step's one wait for the device
+        return sum(parts), norm
+
+    def rate(self) -> float:
+        """The learning rate of the step to come."""
         config = self.config
-        rate = learning_rate(self.state.step, config.steps, config.warmup,
-                             config.learning_rate, config.min_learning_rate)  # fmt: skip
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        tokens = max(1, batch.predicted)
-        total = 0.0
-        for part in batch.to(self.place.device).split(config.micro_batch_size or config.batch_size):
-            loss = summed_loss(forward, part, self.place) / tokens
-            loss.backward()
-            total += loss.item()
-        limit = config.gradient_clip or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
-        if not (math.isfinite(total) and math.isfinite(norm)):
-            what = f"loss is {total}" if not math.isfinite(total) else f"gradient norm is {norm}"
-            raise NonFinite(self.explain(what, rate))
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return total
+        return learning_rate(self.state.step, config.steps, config.warmup, config.learning_rate,
+                             config.min_learning_rate, config.schedule,
+                             config.decay_share)  # fmt: skip
 
-    def explain(self, what: str, rate: float) -> str:
-        """What a reader needs when the numbers blow up: the step, the way back, likely causes."""
-        back = "no checkpoint was written yet"
-        if self.last_saved:
-            back = f"the last good checkpoint is {self.last_saved}"
-        causes = [f"the learning rate ({rate:.2g} at this step) is too high: try a tenth of it"]
-        if self.config.warmup < 10:
-            causes.append(f"the warm-up ({self.config.warmup} steps) is short")
-        if not self.config.gradient_clip:
-            causes.append("gradients are not clipped: try --gradient-clip 1")
-        if self.place.dtype is not torch.float32:
-            causes.append("bfloat16 is too coarse: try --dtype float32")
-        return (f"the {what} at step {self.state.step + 1:,} of {self.config.steps:,}, so training "
-                f"stopped; {back}. Likely causes: {'; '.join(causes)}.")  # fmt: skip
+    def blown_up(self, what: str) -> NonFinite:
+        """The error for numbers that are none."""
+        return non_finite(what, self.state.step, self.rate(), self.config, self.place,
+                          self.last_saved)  # fmt: skip
 
-    def record(self, loss: float, sitting: float) -> None:
+    def keep(self) -> None:
+        """Write a checkpoint, unless its weights are not finite (an overflow in the last step)."""
+        for name, parameter in self.model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise self.blown_up(f"weight {name} is not finite")
+        self.last_saved, self.saved_step = self.save(), self.state.step
+
+    def record(self, loss: float, batch: Tokens, seconds: float) -> None:
         """Count the step, add to the training curve, and tell the report."""
         config, state = self.config, self.state
+        rate, places, predicted = self.rate(), batch.ids_BT.numel(), batch.predicted
         state.step += 1
+        state.seconds += seconds
+        state.tokens += places
+        state.predicted += predicted
+        self.meter.add(places, predicted, seconds)
         state.pending_sum += loss
         state.pending_count += 1
         if state.step % config.log_interval == 0 or state.step == config.steps:
+            mean = state.pending_sum / state.pending_count
             state.train["step"].append(state.step)
-            state.train["loss"].append(state.pending_sum / state.pending_count)
+            state.train["loss"].append(mean)
             state.pending_sum, state.pending_count = 0.0, 0
-        done = state.step - self.started_at
-        speed = done * config.batch_size * config.context_length / sitting
-        self.report.step(state.step, loss, speed, (config.steps - state.step) * sitting / done)
+            self.log({"train/loss": mean, "train/learning_rate": rate,
+                      "train/gradient_norm": self.norm,
+                      "speed/tokens_per_second": self.meter.speed})  # fmt: skip
+        left = (config.steps - state.step) * self.meter.seconds_per_step
+        self.report.step(state.step, loss, self.meter.speed, left)
 
     def measure(self) -> bool:
         """Held-out loss at this step, and a sample; True if it is the best so far."""
         config, state = self.config, self.state
-        loss, bits = held_out_loss(self.model, self.feed.held_out, self.place, self.tokenizer)
+        loss, bits = held_out_loss(self.model, self.feed.held_out, self.place, self.tokenizer,
+                                   self.chunk)  # fmt: skip
         if not math.isfinite(loss):
-            raise NonFinite(self.explain(f"held-out loss is {loss}", config.learning_rate))
+            raise self.blown_up(f"held-out loss is {loss}")
         state.held_out["step"].append(state.step)
         state.held_out["loss"].append(loss)
         state.held_out["bits_per_byte"].append(bits)
+        values = {"held_out/loss": loss, "held_out/bits_per_byte": bits}
         self.report.line(f"step {state.step:,}: held-out loss {loss:.4f} nats/token, "
                          f"{bits:.4f} bits/byte")  # fmt: skip
+        if told := self.meter.line():
+            self.report.line(told)
         if config.exam_items:
-            likelihood = log_likelihood(self.model, self.tokenizer, self.feed.begin)
-            scores = exam(partial(by_likelihood, likelihood), config.exam_items, "validation")
-            self.model.train()
-            right = {score.section: score.accuracy for score in scores}
+            right = world_exam(self.model, self.tokenizer, self.feed.begin, config.exam_items)
             mean = sum(right.values()) / len(right)
             state.exams.append({"step": state.step, "mean": mean, "sections": right})
+            values |= {"exam/mean": mean} | {f"exam/{name}": x for name, x in right.items()}
             told = "  ".join(f"{name} {share:.0%}" for name, share in right.items())
             self.report.line(f"  world exam: mean {mean:.1%}  ({told})")
+        self.log(values)
         if config.sample_tokens and state.step:
             text = sample(self.model, self.tokenizer, self.feed.prompt, config, self.place.device)
             state.samples.append({"step": state.step, "text": text})
             self.report.line("  sample: " + printable(text).replace("\n", "\n          "))
+            for logger in self.loggers:
+                logger.text(state.step, "sample", printable(text))
         return state.best_step == state.step
+
+    def log(self, values: dict[str, float]) -> None:
+        """Numbers for every logger."""
+        for logger in self.loggers:
+            logger.log(self.state.step, values)
 
     def summary(self) -> str:
         """The closing line of a finished run."""
         state = self.state
-        tokens = state.step * self.config.batch_size * self.config.context_length
-        return (f"Trained {state.step:,} steps on {tokens:,} tokens in {clock(state.seconds)} "
-                f"({tokens / max(state.seconds, 1e-9):,.0f} tokens/s).")  # fmt: skip
-
-
-def summed_loss(forward: Callable[..., torch.Tensor], part: Tokens, place: Place) -> torch.Tensor:
-    """Cross-entropy in nats, summed over the predicted tokens; the softmax is in float32."""
-    with place.autocast():
-        logits_BTV = forward(part.ids_BT, documents_BT=part.documents_BT)
-    return F.cross_entropy(
-        logits_BTV.float().flatten(0, 1), part.labels_BT.flatten(), reduction="sum"
-    )
-
-
-@torch.no_grad()
-def held_out_loss(
-    model: Transformer, held_out: Sequence[Tokens], place: Place, tokenizer: Tokenizer
-) -> tuple[float, float]:
-    """Mean nats per token and bits per byte over the held-out rows.
-
-    Each token is predicted from its own row (and document) only, and none is predicted twice. Bits
-    per byte divides by the bytes of text, so that models with different tokenizers can be compared.
-    """
-    total, tokens = 0.0, 0
-    counts = torch.zeros(tokenizer.vocab_size, dtype=torch.int64)
-    model.eval()
-    for part in held_out:
-        total += summed_loss(model, part.to(place.device), place).item()
-        targets = part.labels_BT[part.labels_BT != IGNORE]
-        tokens += targets.numel()
-        counts += torch.bincount(targets, minlength=tokenizer.vocab_size)
-    model.train()
-    seen = [(token, n) for token, n in enumerate(counts.tolist()) if n]
-    size = sum(n * tokenizer.byte_length(token) for token, n in seen)
-    return total / tokens, total / (max(size, 1) * math.log(2))
-
-
-def sample(
-    model: Transformer,
-    tokenizer: Tokenizer,
-    prompt: Sequence[int],
-    config: TrainConfig,
-    device: torch.device,
-) -> str:
-    """A short text after the prompt's ids, drawn with a generator of its own (temperature 0.8).
-
-    The run's own random state is not touched, so measuring more often changes no curve.
-    """
-    ids_BT = torch.tensor([list(prompt)], device=device)
-    length = min(config.sample_tokens, model.config.max_position_embeddings - len(prompt))
-    generator = torch.Generator(device=device).manual_seed(config.seed)
-    model.eval()
-    ids = generate(model, ids_BT, length, temperature=0.8, generator=generator,
-                   stop_ids=(tokenizer.eos_id,))  # fmt: skip
-    model.train()
-    return tokenizer.decode(ids[0, len(prompt) :].tolist()).strip()
+        speed = state.tokens / max(state.seconds, 1e-9)
+        return (f"Trained {state.step:,} steps on {state.tokens:,} tokens in "
+                f"{clock(state.seconds)} ({speed:,.0f} tokens/s).")  # fmt: skip

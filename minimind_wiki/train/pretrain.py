@@ -27,13 +27,19 @@ from minimind_wiki.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
 from minimind_wiki.train.bigram import bigram_loss
 from minimind_wiki.train.checkpoint import find_whole, load_training_state, save_checkpoint
 from minimind_wiki.train.config import TrainConfig, command
-from minimind_wiki.train.device import choose
+from minimind_wiki.train.device import Place, choose, hardware
+from minimind_wiki.train.faults import size
 from minimind_wiki.train.feeds import Feed, make_feed
 from minimind_wiki.train.folder import publish, refuse_used
+from minimind_wiki.train.generators import seed_generators
 from minimind_wiki.train.interrupt import until_signal
-from minimind_wiki.train.loop import Loop, State
+from minimind_wiki.train.loggers import chosen, make_loggers
+from minimind_wiki.train.loop import Loop
+from minimind_wiki.train.losses import LossModel, chunk_tokens
 from minimind_wiki.train.optim import make_optimizer
+from minimind_wiki.train.recompute import recompute_blocks
 from minimind_wiki.train.report import Quiet, Report
+from minimind_wiki.train.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,13 @@ def pretrain(
             f"context_length is {config.context_length}, but {config.preset} accepts at most "
             f"{shape.max_position_embeddings} (max_position_embeddings); change one of them."
         )
+    if tokenizer.vocab_size > shape.vocab_size:
+        raise WrongCall(
+            f"the {tokenizer.name} tokenizer has {tokenizer.vocab_size:,} tokens, but the model's "
+            f"vocabulary is {shape.vocab_size:,}; leave vocab_size out, or make it larger."
+        )
+    if chosen(config.log_to) and out is None:
+        raise WrongCall("log_to needs a run folder to write to; give --out.")
     if out and not resume:
         refuse_used(out)
     place = choose(config.device, config.dtype)
@@ -86,7 +99,7 @@ def pretrain(
     report.line(feed.line)
     report.line(place.describe())
     model = Transformer(shape, seed=config.seed).to(place.device)
-    torch.manual_seed(config.seed)
+    seed_generators(config.seed)
     state, last = State(), ""
     config = dataclasses.replace(config, data=feed.about["source"])  # what "" meant this time
     about = {
@@ -96,14 +109,23 @@ def pretrain(
         "data": feed.about,
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
     }
+    chunk, told = loss_chunk(config, model, place)
+    if told:
+        report.line(told)
+    forward: Any = LossModel(model, chunk, config.z_loss, config.label_smoothing)
+    if config.activation_checkpointing:
+        recompute_blocks(model)
+    if config.compile:
+        forward = torch.compile(forward)
     betas = (config.beta1, config.beta2)
     optimizer = make_optimizer(config.optimizer, model, config.weight_decay, betas, place.dtype)
+    scaler = place.scaler()
     if out and resume:
         found = find_whole(out)
         state, last = found.state, str(found.folder)
         refuse_other(found.about, about, out)
         model.load_state_dict(load_model_folder(found.folder, place.device)[0].state_dict())
-        load_training_state(found.folder, model, optimizer)
+        load_training_state(found.folder, model, optimizer, scaler)
         for warning in found.warnings:
             report.line(warning)
         report.line(f"Resuming from {last}, step {state.step:,} of {config.steps:,}: {found.why}.")
@@ -122,16 +144,23 @@ def pretrain(
         if out is None:
             return ""
         keep = config.keep_checkpoints
-        return str(save_checkpoint(out, model, optimizer, tokenizer, state, about, keep))
+        return str(save_checkpoint(out, model, optimizer, tokenizer, state, about, keep, scaler))
 
+    loggers = make_loggers(config.log_to, out, about, state.step)
     # without a folder there is nothing to keep: a signal then ends the process as usual
     with until_signal() if out else nullcontext(lambda: False) as stopping:
-        loop = Loop(config, model, optimizer, tokenizer, feed, place, state, report, save,
-                    stopping, last, state.step if resume else -1)  # fmt: skip
-        finished = loop.run()
+        loop = Loop(config, model, forward, optimizer, scaler, tokenizer, feed, place, state,
+                    report, save, stopping, last, state.step if resume else -1,
+                    loggers, chunk)  # fmt: skip
+        try:
+            finished = loop.run()
+        finally:
+            for logger in loggers:
+                logger.close()
     windows = sum(len(part.ids_BT) for part in feed.held_out)
     known = {"document_begin": list(feed.begin), "floor_bits_per_byte": feed.floor}
-    run = about | known | describe(state, bigram, model, place.describe(), windows, finished)
+    run = about | known | describe(state, bigram, model, place, windows, finished)
+    run["throughput"] = loop.meter.summary()
     if finished and state.best_loss is not None:
         report.line(loop.summary())
         report.line(
@@ -175,8 +204,24 @@ def corpus_bigram(config: TrainConfig) -> tuple[float, dict[str, Any]]:
     return bigram_loss(feed.sample_ids, *feed.bigram_pairs(), tokenizer.vocab_size), feed.about
 
 
+def loss_chunk(config: TrainConfig, model: Transformer, place: Place) -> tuple[int, str]:
+    """Tokens of a chunk of the loss, 0 for all at once, and the line that says so where it is not.
+
+    See `losses.chunk_tokens`.
+    """
+    tokens = (config.micro_batch_size or config.batch_size) * config.context_length
+    vocabulary = model.config.vocab_size
+    chunk = config.loss_chunk or chunk_tokens(tokens, vocabulary, place.device.type)
+    if not 0 < chunk < tokens:
+        return 0, ""
+    return chunk, (
+        f"Loss: in chunks of {chunk:,} tokens; {tokens:,} x {vocabulary:,} scores would be "
+        f"{size(4 * tokens * vocabulary)}, several times over."
+    )
+
+
 def describe(
-    state: State, bigram: float, model: Transformer, device: str, windows: int, finished: bool
+    state: State, bigram: float, model: Transformer, place: Place, windows: int, finished: bool
 ) -> dict[str, Any]:
     """The measured half of run.json; the other half is the settings."""
     return {
@@ -190,7 +235,10 @@ def describe(
         "exams": state.exams,
         "samples": state.samples,
         "seconds": round(state.seconds, 1),
-        "device": device,
+        "tokens": {"read": state.tokens, "predicted": state.predicted},
+        "skipped_steps": state.skipped,
+        "device": place.describe(),
+        "hardware": hardware(place),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__,
                      "numpy": np.__version__, "minimind_wiki": __version__},

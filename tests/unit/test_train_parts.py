@@ -64,7 +64,7 @@ def test_what_is_given_wins_over_the_recipe_and_that_over_the_default():
         ({"warmup_steps": 9, "steps": 8}, r"at most steps \(8\)"),
         ({"micro_batch_size": 5}, r"a divisor of batch_size"),
         ({"device": "gpu"}, "unknown device 'gpu'; did you mean 'cpu'"),
-        ({"dtype": "float16"}, "unknown dtype 'float16'; did you mean"),
+        ({"dtype": "float8"}, "unknown dtype 'float8'; did you mean"),
         ({"lerning_rate": 1.0}, "unknown field 'lerning_rate'; did you mean 'learning_rate'"),
         ({"hiden_size": 1}, "unknown field 'hiden_size'; did you mean 'hidden_size'"),
     ],

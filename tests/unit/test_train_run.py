@@ -9,6 +9,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from minimind_wiki.data import Corpus, embedded_text
 from minimind_wiki.errors import MinimindError, WrongCall
@@ -245,14 +246,14 @@ def assert_finite(out):
 
 
 def test_a_loss_that_is_not_a_number_stops_with_step_checkpoint_and_causes(tmp_path, monkeypatch):
-    out, real = tmp_path / "run", loop.F.cross_entropy
+    out, real = tmp_path / "run", functional.cross_entropy
     calls = []
 
     def poisoned(*args, **kwargs):
         calls.append(1)
         return real(*args, **kwargs) * (math.nan if len(calls) == 14 else 1.0)
 
-    monkeypatch.setattr(loop.F, "cross_entropy", poisoned)
+    monkeypatch.setattr(functional, "cross_entropy", poisoned)
     with pytest.raises(loop.NonFinite) as caught:
         go(out)
     text = str(caught.value)
