@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import torch
 
 from minimind_wiki.model import Transformer
+from minimind_wiki.model.moe_balance import Balancer
 from minimind_wiki.tokenizer import Tokenizer
 from minimind_wiki.train.batches import Tokens
 from minimind_wiki.train.config import TrainConfig
@@ -62,6 +63,7 @@ class Loop:
     loggers: Sequence[Logger] = ()
     chunk: int = 0  # tokens whose scores exist at a time; 0: all
     meter: Meter = field(init=False)
+    balancer: Balancer | None = None  # of a model with experts
     norm: float = 0.0  # of the last gradient, before clipping
 
     def run(self) -> bool:
@@ -121,6 +123,8 @@ class Loop:
             raise self.blown_up(what)
         self.scaler.step(self.optimizer)  # float16: not where a gradient overflowed
         self.scaler.update()
+        if self.balancer:
+            self.balancer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.state.skipped += overflow
         if overflow and self.scaler.get_scale() < 1.0:
@@ -183,7 +187,7 @@ class Loop:
             state.pending_sum, state.pending_count = 0.0, 0
             self.log({"train/loss": mean, "train/learning_rate": rate,
                       "train/gradient_norm": self.norm,
-                      "speed/tokens_per_second": self.meter.speed})  # fmt: skip
+                      "speed/tokens_per_second": self.meter.speed} | self.experts())  # fmt: skip
         left = (config.steps - state.step) * self.meter.seconds_per_step
         self.report.step(state.step, loss, self.meter.speed, left)
 
@@ -217,6 +221,12 @@ class Loop:
             for logger in self.loggers:
                 logger.text(state.step, "sample", printable(text))
         return state.best_step == state.step
+
+    def experts(self) -> dict[str, float]:
+        """How evenly the experts are busy; nothing for a dense model, or where nobody asks."""
+        if self.balancer is None or not self.loggers:
+            return {}
+        return {f"experts/{name}": x for name, x in self.balancer.statistics().items()}
 
     def log(self, values: dict[str, float]) -> None:
         """Numbers for every logger."""

@@ -24,6 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.model import Transformer
+from minimind_wiki.model.moe_balance import Balancer
 
 LARGE = 1 << 24  # scores: 64 MiB in float32, several times over in the plain form
 CHUNK = {"cpu": 1 << 22, "else": 1 << 24}  # scores of a chunk; a CPU's cache is small
@@ -156,14 +157,15 @@ class _Chunked(torch.autograd.Function):
 class LossModel(nn.Module):
     """A model and its loss as one call, so that what wraps a module (compile, DDP) wraps both.
 
-    `chunk` tokens at a time make scores; 0 means all at once.
+    `chunk` tokens at a time make scores; 0 means all at once. While a model with experts trains,
+    the losses of its `balancer` are added, each a mean, times the tokens that have a label.
     """
 
     def __init__(
         self, model: Transformer, chunk: int = 0, z_loss: float = 0.0, smoothing: float = 0.0
     ) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.balancer = model, Balancer(model)
         self.chunk, self.z_loss, self.smoothing = chunk, z_loss, smoothing
 
     def forward(
@@ -173,9 +175,14 @@ class LossModel(nn.Module):
         labels_N = labels_BT.flatten()
         if self.chunk:
             hidden_BTD = self.model.model(ids_BT, documents_BT=documents_BT)
-            return chunked_cross_entropy(
+            total = chunked_cross_entropy(
                 hidden_BTD.flatten(0, 1), self.model.lm_head.weight, labels_N,
                 self.chunk, self.z_loss, self.smoothing,
             )  # fmt: skip
-        logits_BTV = self.model(ids_BT, documents_BT=documents_BT)
-        return cross_entropy(logits_BTV.flatten(0, 1), labels_N, self.z_loss, self.smoothing)
+        else:
+            logits_BTV = self.model(ids_BT, documents_BT=documents_BT)
+            total = cross_entropy(logits_BTV.flatten(0, 1), labels_N, self.z_loss, self.smoothing)
+        if self.model.training and self.balancer.layers:
+            real_BT = None if documents_BT is None else documents_BT > 0  # 0 marks padding
+            total = total + (labels_N != IGNORE).sum() * self.balancer.loss(real_BT)
+        return total

@@ -25,7 +25,7 @@ from minimind_wiki.infer import load_model_folder
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
 from minimind_wiki.train.bigram import bigram_loss
-from minimind_wiki.train.checkpoint import find_whole, load_training_state, save_checkpoint
+from minimind_wiki.train.checkpoint import load_training_state, save_checkpoint
 from minimind_wiki.train.config import TrainConfig, command
 from minimind_wiki.train.device import Place, choose, hardware
 from minimind_wiki.train.faults import size
@@ -39,6 +39,7 @@ from minimind_wiki.train.losses import LossModel, chunk_tokens
 from minimind_wiki.train.optim import make_optimizer
 from minimind_wiki.train.recompute import recompute_blocks
 from minimind_wiki.train.report import Quiet, Report
+from minimind_wiki.train.resume import find_whole
 from minimind_wiki.train.state import State
 
 
@@ -113,6 +114,7 @@ def pretrain(
     if told:
         report.line(told)
     forward: Any = LossModel(model, chunk, config.z_loss, config.label_smoothing)
+    balancer = forward.balancer
     if config.activation_checkpointing:
         recompute_blocks(model)
     if config.compile:
@@ -151,7 +153,7 @@ def pretrain(
     with until_signal() if out else nullcontext(lambda: False) as stopping:
         loop = Loop(config, model, forward, optimizer, scaler, tokenizer, feed, place, state,
                     report, save, stopping, last, state.step if resume else -1,
-                    loggers, chunk)  # fmt: skip
+                    loggers, chunk, balancer)  # fmt: skip
         try:
             finished = loop.run()
         finally:

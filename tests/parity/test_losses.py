@@ -135,3 +135,36 @@ def test_model_and_loss_are_one_graph(chunk):
         torch.testing.assert_close(loss, LossModel(model, chunk, 1e-3, 0.1)(ids_BT, labels_BT))
     loss.backward()
     assert model.lm_head.weight.grad is not None
+
+
+def experts(**fields):
+    return nano(num_experts=4, num_experts_per_tok=2, num_hidden_layers=2, **fields)
+
+
+def test_the_balancers_losses_are_added_by_the_tokens_that_are_predicted():
+    """Two micro-batches of unequal counts weigh each mean by its own count."""
+    model = experts(router_aux_loss_coef=0.5)
+    ids_BT, labels_BT, _ = batch(model)
+    loss = LossModel(model)
+    both = loss(ids_BT, labels_BT)
+    silent = LossModel(model.eval())(ids_BT, labels_BT)
+    model.train()
+    model(ids_BT)
+    mean = loss.balancer.loss()
+    torch.testing.assert_close(both - silent, mean * (labels_BT != IGNORE).sum())
+    assert mean > 0.4  # 0.5 times k, where the load is even
+    loss(ids_BT, labels_BT).backward()
+    assert model.model.layers[0].mlp.gate.weight.grad.abs().sum() > 0
+
+
+def test_padding_is_no_load():
+    model = experts(router_aux_loss_coef=0.5)
+    ids_BT, labels_BT, documents_BT = batch(model)
+    real = LossModel(model)
+    real(ids_BT, labels_BT, documents_BT.clone())
+    every = real.balancer.counted[:, :-1].sum()
+    padded_BT = documents_BT.clone()
+    padded_BT[:, 12:] = 0
+    fewer = LossModel(model)
+    fewer(ids_BT, labels_BT, padded_BT)
+    assert every == 2 * 2 * 60 and fewer.balancer.counted[:, :-1].sum() == 2 * 2 * 36
