@@ -11,8 +11,11 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, TypeVar
+
+from minimind_wiki.errors import MinimindError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,7 +38,7 @@ def ordered_map(
 
     With one worker everything happens here, item by item. With more, the function must be one that
     can be sent to a process, and so must items and results. Processes are spawned, as forking a
-    program with threads (torch, tokenizers) may hang.
+    program with threads (torch, tokenizers) may hang. MinimindError when one of them dies.
 
     >>> list(ordered_map(abs, [-2, 1]))
     [2, 1]
@@ -53,5 +56,11 @@ def ordered_map(
                 if not waiting:
                     return
                 yield from waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise MinimindError(
+                "a worker process ended without an answer: the system killed it, most often "
+                "because memory ran out. What is written stays; give the same command again, "
+                "with fewer --workers if memory is short."
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

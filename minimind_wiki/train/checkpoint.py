@@ -17,8 +17,8 @@ import dataclasses
 import json
 import re
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,9 @@ from minimind_wiki.infer import write_model_files
 from minimind_wiki.model import Transformer
 from minimind_wiki.tokenizer import Tokenizer
 from minimind_wiki.train.generators import random_state, restore_random_state
-from minimind_wiki.train.loop import State
-from minimind_wiki.train.manifest import Damaged, check, seal, sync
+from minimind_wiki.train.manifest import seal, sync
 from minimind_wiki.train.optim import load_optimizer_tensors, optimizer_tensors
+from minimind_wiki.train.state import State
 
 _NAME = re.compile(r"step-(\d{6,})")
 
@@ -50,25 +50,35 @@ def save_checkpoint(
 ) -> Path:
     """Write `out/checkpoints/step-N`; then delete all but the newest `keep` and the best.
 
-    `about` is JSON that the run needs back (settings, data). Tensors are written from where they
-    lie, without a second copy in memory. Where they are spread over processes, one process gathers
-    them and passes a model with whole tensors and, as `optimizer`, what `optimizer_tensors` would
-    give. MinimindError when the disk refuses; everything written before is then untouched.
+    `about` is JSON that the run needs back (settings, data). `optimizer` may be what
+    `optimizer_tensors` gave, for a run that has gathered its pieces. Tensors are written from where
+    they lie, without a second copy in memory. MinimindError when the disk refuses; everything
+    written before is then untouched.
+    """
+    if isinstance(optimizer, torch.optim.Optimizer):
+        optimizer = optimizer_tensors(model, optimizer)
+    with new_checkpoint(out, state, keep) as fresh:
+        run = about | {"status": f"unfinished, at step {state.step}"}
+        write_model_files(fresh, model, tokenizer, run)
+        save_file(dict(optimizer), fresh / "optimizer.safetensors")
+        save_file(random_state(), fresh / "rng.safetensors")
+        write_state(fresh, state, about, scaler)
+    return out / "checkpoints" / f"step-{state.step:06d}"
+
+
+@contextmanager
+def new_checkpoint(out: Path, state: State, keep: int = 2) -> Iterator[Path]:
+    """An empty folder that becomes checkpoint step-N, sealed, when the block ends without an error.
+
+    Several processes may write into it; one of them opens and closes it.
     """
     root = out / "checkpoints"
     folder = root / f"step-{state.step:06d}"
     fresh = root / f".new-{state.step:06d}"
-    if isinstance(optimizer, torch.optim.Optimizer):
-        optimizer = optimizer_tensors(model, optimizer)
     try:
         _sweep(root)  # first, as what a killed writer left may be what fills the disk
         fresh.mkdir(parents=True)
-        write_model_files(fresh, model, tokenizer, about | {"status": _unfinished(state)})
-        save_file(dict(optimizer), fresh / "optimizer.safetensors")
-        save_file(random_state(), fresh / "rng.safetensors")
-        content = about | {"state": dataclasses.asdict(state)}
-        content |= {"scaler": scaler.state_dict()} if scaler else {}
-        (fresh / "state.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        yield fresh
         seal(fresh, state.step)
         if folder.exists():  # a resumed run that stops where it began
             folder.rename(root / f".old-{state.step:06d}")
@@ -86,11 +96,6 @@ def save_checkpoint(
             f"the checkpoint {folder} could not be written ({why}). Make room there; older "
             "checkpoints are untouched and --resume continues from them."
         ) from error
-    return folder
-
-
-def _unfinished(state: State) -> str:
-    return f"unfinished, at step {state.step}"
 
 
 def _sweep(root: Path) -> None:
@@ -108,59 +113,14 @@ def list_checkpoints(out: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The checkpoint that a run goes on from, and why this one."""
-
-    folder: Path
-    state: State
-    about: dict[str, Any]
-    warnings: tuple[str, ...]
-    why: str
-
-
-def find_whole(out: Path) -> Found:
-    """The newest checkpoint whose files are what was written, by length and sha256.
-
-    Newer ones that are not are renamed to damaged-N, so that no later step takes them for good.
-    MinimindError when there is none, or none is whole; then nothing is renamed.
-    """
-    found = list_checkpoints(out)
-    if not found:
-        raise MinimindError(
-            f"{out} has no checkpoint to resume. Check --out, or leave --resume out to start."
-        )
-    faults: list[tuple[Path, str]] = []
-    for step, folder in reversed(found):
-        try:
-            strangers = check(folder, step)
-        except Damaged as fault:
-            faults.append((folder, str(fault)))
-            continue
-        state, about = read_state(folder)
-        warnings = [_set_aside(spoilt, fault, step) for spoilt, fault in faults]
-        if strangers:
-            warnings.append(f"Not read, as no part of {folder}: {', '.join(strangers)}.")
-        which = "newest that is whole" if faults else "newest"
-        why = f"the {which} of {len(found)}, each file with the length and sha256 it was given"
-        return Found(folder, state, about, tuple(warnings), why)
-    listed = "; ".join(fault for _, fault in faults)
-    raise MinimindError(
-        f"no checkpoint of the run in {out} is whole: {listed}. Copy one back from a backup, or "
-        "start again in another --out."
-    )
-
-
-def _set_aside(folder: Path, fault: str, step: int) -> str:
-    """Take the name from a damaged checkpoint; the sentence that says so."""
-    aside = folder.with_name(folder.name.replace("step", "damaged"))
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
-    except OSError as error:
-        raise MinimindError(f"{fault}, and it cannot be renamed ({error.strerror}).") from error
-    return (f"DAMAGED CHECKPOINT: {fault}. It is called {aside.name} now and may be deleted; the "
-            f"run goes back to step {step:,} and repeats what followed.")  # fmt: skip
+def write_state(
+    folder: Path, state: State, about: dict[str, Any], scaler: torch.amp.GradScaler | None = None
+) -> None:
+    """state.json: all that is not a tensor. JSON keeps every bit of a float."""
+    content = about | {"state": dataclasses.asdict(state)}
+    content |= {"scaler": scaler.state_dict()} if scaler else {}
+    text = json.dumps(content, indent=1) + "\n"
+    (folder / "state.json").write_text(text, encoding="utf-8")
 
 
 def read_state(folder: Path) -> tuple[State, dict[str, Any]]:

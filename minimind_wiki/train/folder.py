@@ -14,10 +14,11 @@ from minimind_wiki.errors import MinimindError
 from minimind_wiki.infer import load_model_folder, write_model_files
 from minimind_wiki.model import Transformer
 from minimind_wiki.tokenizer import Tokenizer
-from minimind_wiki.train.checkpoint import find_whole, list_checkpoints, read_state
+from minimind_wiki.train.checkpoint import list_checkpoints, read_state
 from minimind_wiki.train.config import TrainConfig
-from minimind_wiki.train.loop import State
 from minimind_wiki.train.manifest import Damaged, check, sync
+from minimind_wiki.train.resume import find_whole
+from minimind_wiki.train.state import State
 
 
 def publish(

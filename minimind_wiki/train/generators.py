@@ -12,6 +12,13 @@ import numpy as np
 import torch
 
 
+def seed_generators(seed: int) -> None:
+    """Begin all of them from `seed`. NumPy and Python would otherwise begin each process anew."""
+    torch.manual_seed(seed)  # of every device
+    np.random.seed(seed % 2**32)  # NumPy takes 32 bits
+    random.seed(seed)
+
+
 def random_state() -> dict[str, torch.Tensor]:
     """The state of torch (CPU, each CUDA device, MPS), NumPy and Python."""
     kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
