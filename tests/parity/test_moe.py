@@ -161,7 +161,6 @@ def test_names_come_back(name):
 @pytest.mark.parametrize(
     "layout, change, message",
     [
-        ("mixtral", {"sliding_window": 16}, "sets sliding_window to 16"),
         ("qwen2_moe", {"qkv_bias": True}, "sets qkv_bias to True"),
         ("qwen2_moe", {"shared_expert_intermediate_size": 81}, "= a multiple of 80"),
     ],

@@ -272,6 +272,28 @@ def test_loads_are_counted_over_micro_batches_and_without_padding():
     assert one.last_step[:, :-1].sum(1).tolist() == [3 * 24 * 2.0] * 2
     assert one.shares().shape == (2, 4)
     torch.testing.assert_close(one.shares().sum(1), torch.ones(2))
+    model(ids(1))
+    one.loss()
+    one.step()
+    assert one.last_step[:, :-1].sum(1).tolist() == [24 * 2.0] * 2  # each step begins anew
+
+
+def test_loads_are_summed_over_processes(monkeypatch):
+    """Here expert 1 has nothing to do; in the other process it has more than all others."""
+
+    def add_the_others(counted_LE: Tensor) -> None:
+        counted_LE[:, 1] += 1000
+
+    moe = layer(router_bias_rate=0.5)
+    with torch.no_grad():
+        moe.e_score_correction_bias[1] = -1
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", add_the_others)
+    balancer = Balancer(moe)
+    moe(tokens()[None])
+    balancer.loss()
+    balancer.step()
+    assert moe.e_score_correction_bias.tolist() == [0.5, -1.5, 0.5, 0.5]
 
 
 def test_a_dense_model_has_nothing_to_balance():
