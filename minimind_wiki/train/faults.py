@@ -129,13 +129,13 @@ def out_of_memory(
     return OutOfMemory(f"{told}Try {', or '.join(ways)}.")
 
 
-def size(count: float) -> str:
-    """Bytes for a reader.
+def size(count: float, unit: str = "B") -> str:
+    """A large count for a reader.
 
-    >>> size(1500), size(2_500_000), size(12.34e9)
-    ('1.5 KB', '2.5 MB', '12.3 GB')
+    >>> size(1500), size(2_500_000), size(12.34e9, "FLOP/s")
+    ('1.5 KB', '2.5 MB', '12.3 GFLOP/s')
     """
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+    for prefix, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
         if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count / 1e3:.1f} KB"
+            return f"{count / factor:.1f} {prefix}{unit}"
+    return f"{count / 1e3:.1f} K{unit}"

@@ -187,7 +187,7 @@ class Meter:
         memory = size(float(told["peak_memory_bytes"])) if told["peak_memory_bytes"] else "unknown"
         return (
             f"  {self.speed:,.0f} tokens/s, {share:.0%} of them useful; "
-            f"{float(told['flops_per_second']) / 1e12:,.3g} TFLOP/s, "
+            f"{size(float(told['flops_per_second']), 'FLOP/s')}, "
             f"{float(told['utilisation']):.1%} of the peak ({told['peak_source']}); "
             f"memory at most {memory}"
         )
