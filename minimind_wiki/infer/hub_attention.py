@@ -29,6 +29,14 @@ _ROPE_KEYS = {  # those of each rope_type, and our field; transformers' own type
 }  # fmt: skip
 _NEUTRAL = {"truncate": (True, None), "mscale": (None,), "mscale_all_dim": (None,),
             "partial_rotary_factor": (1, None)}  # fmt: skip
+_WINDOW_KEYS = {
+    "mistral": ("sliding_window",),
+    "ministral": ("sliding_window", "layer_types"),
+    "mixtral": ("sliding_window",),
+    "qwen3": ("use_sliding_window", "sliding_window", "layer_types"),
+    "qwen3_moe": ("use_sliding_window", "sliding_window"),
+    "qwen2_moe": ("use_sliding_window", "sliding_window", "layer_types"),
+}
 
 
 def rope_to_hub(config: ModelConfig) -> dict[str, Any]:
@@ -77,32 +85,26 @@ def rope_from_hub(hub: dict[str, Any]) -> dict[str, Any]:
 
 
 def window_to_hub(config: ModelConfig) -> dict[str, Any]:
-    """The keys of the sliding window, which the layouts of Mistral and Qwen3 have."""
+    """The keys of the sliding window that config.json has in this layout."""
     kinds = [
         "sliding_attention" if config.window(layer) else "full_attention"
         for layer in range(config.num_hidden_layers)
     ]
     window = config.sliding_window or None
-    if config.layout == "qwen3":
-        on = window is not None
-        return {"use_sliding_window": on, "sliding_window": window, "layer_types": kinds}
-    if config.layout == "ministral":
-        return {"sliding_window": window, "layer_types": kinds}
-    return {"sliding_window": window} if config.layout == "mistral" else {}
+    values = {"use_sliding_window": bool(window), "sliding_window": window, "layer_types": kinds}
+    return {key: values[key] for key in _WINDOW_KEYS.get(config.layout, ())}
 
 
 def window_from_hub(hub: dict[str, Any], layout: str) -> dict[str, Any]:
-    """Our fields of the sliding window."""
-    layers, default = hub.get("num_hidden_layers", 0), None
-    if layout in ("mistral", "ministral", "mixtral"):
-        default = None if layout == "mixtral" else 4096
-    elif not (layout.startswith("qwen") and hub.get("use_sliding_window")):
-        return {"sliding_window": 0, "full_layers": ""}
-    window = hub.get("sliding_window", default) or 0
-    kinds = [] if layout in ("mistral", "mixtral", "qwen3_moe") else hub.get("layer_types")
-    if kinds is None and layout == "qwen3":
+    """Our fields of the sliding window, from layer_types or an older way to name the layers."""
+    keys, layers = _WINDOW_KEYS.get(layout, ()), hub.get("num_hidden_layers", 0)
+    on = hub.get("use_sliding_window") if "use_sliding_window" in keys else bool(keys)
+    default = None if layout == "mixtral" else 4096  # transformers' own, where the key is missing
+    window = (hub.get("sliding_window", default) or 0) if on else 0
+    kinds = hub.get("layer_types") if "layer_types" in keys else None
+    if window and kinds is None and layout == "qwen3":
         kinds = ["full_attention"] * min(layers, hub.get("max_window_layers", 28))
-    if kinds is None and layout != "ministral":
+    elif window and kinds is None and layout == "qwen2_moe":
         raise MinimindError("config.json has a window, but no layer_types; add one for each layer.")
     full = [str(layer) for layer, kind in enumerate(kinds or ()) if kind == "full_attention"]
     window = 0 if len(full) == layers else window

@@ -54,8 +54,6 @@ def experts_from_hub(hub: dict[str, Any], layout: str) -> dict[str, Any]:
     """Our fields. Raises MinimindError for a variant that this package does not build."""
     number = hub["num_experts"] if "num_experts" in hub else hub["num_local_experts"]
     if layout == "mixtral":
-        if hub.get("sliding_window"):
-            raise _not_built("sliding_window", hub["sliding_window"], "null")
         return {"num_experts": number, "norm_topk_prob": True}
     width, dense = hub["moe_intermediate_size"], hub.get("mlp_only_layers") or []
     hybrid = bool(dense) or hub.get("decoder_sparse_step", 1) > 1

@@ -145,13 +145,15 @@ class ModelConfig:
     def layout(self) -> str:
         """transformers' model_type for these shapes; "minimind" or "minimind_moe": it has none."""
         native = "learned" if self.family == "gpt2" else "rotary"
-        window = self.sliding_window and (self.num_experts or self.family == "gpt2")
+        window = self.sliding_window and self.family == "gpt2"
         if self.attention_sinks or self.positions != native or window:
             return "minimind_moe" if self.num_experts else "minimind"
         if self.family == "gpt2":
             return "gpt2"
         if self.num_experts:
-            return layout_of_experts(self)
+            layout = layout_of_experts(self)
+            everywhere = layout in ("qwen3_moe", "mixtral")  # there no layer goes without a window
+            return "minimind_moe" if self.full_layers and everywhere else layout
         if self.sliding_window and not self.qk_norm:
             return "ministral" if self.full_layers else "mistral"
         return "qwen3" if self.qk_norm else "llama"
