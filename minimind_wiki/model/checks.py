@@ -1,4 +1,5 @@
-"""What a configuration leaves open about positions and windows, and what it may not say of them."""
+"""What a configuration leaves open about positions, and what it may not say of them, of windows
+and of special tokens."""
 
 from __future__ import annotations
 
@@ -39,6 +40,16 @@ def derived(config: ModelConfig) -> dict[str, Any]:
     if kind == "yarn" and not config.rope_attention_factor and factor >= 1:
         found["rope_attention_factor"] = 0.1 * math.log(factor) + 1.0
     return found
+
+
+def check_tokens(config: ModelConfig) -> None:
+    """Raise WrongCall, naming the field and the fix, if a special token is not in the vocabulary."""
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        if not 0 <= getattr(config, name) < config.vocab_size:
+            raise WrongCall(
+                f"{name} {getattr(config, name)} is outside the vocabulary of {config.vocab_size}; "
+                f"give {name} or a larger vocab_size."
+            )
 
 
 def check_positions(config: ModelConfig) -> None:

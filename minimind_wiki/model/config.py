@@ -11,7 +11,13 @@ import dataclasses
 from dataclasses import dataclass
 
 from minimind_wiki.errors import WrongCall, unknown
-from minimind_wiki.model.checks import check_positions, check_window, derived, layer_numbers
+from minimind_wiki.model.checks import (
+    check_positions,
+    check_tokens,
+    check_window,
+    derived,
+    layer_numbers,
+)
 from minimind_wiki.model.moe_checks import check_experts, layout_of_experts
 
 FAMILIES = ("llama", "gpt2")
@@ -191,12 +197,7 @@ class ModelConfig:
                 "family 'gpt2' has neither q/k-norm, experts nor shared key heads; leave qk_norm, "
                 "num_experts and num_key_value_heads out, or use family 'llama'."
             )
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-            if not 0 <= getattr(self, name) < self.vocab_size:
-                raise WrongCall(
-                    f"{name} {getattr(self, name)} is outside the vocabulary of {self.vocab_size}; "
-                    f"give {name} or a larger vocab_size."
-                )
+        check_tokens(self)
 
 
 def config_fields() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask
 
-from minimind_wiki.errors import WrongCall, unknown
+from minimind_wiki.errors import unknown
 from minimind_wiki.model.attention import View
 from minimind_wiki.model.config import ModelConfig
 from minimind_wiki.model.masks import (
@@ -23,7 +23,8 @@ from minimind_wiki.model.positions import alibi_bias, alibi_slopes
 
 BACKENDS = ("auto", "plain", "fused", "packed", "flex")
 """plain: the formula. fused: torch's kernel. packed: it, document by document (CPU). flex:
-FlexAttention (CUDA, inside torch.compile). auto: packed for documents on a CPU, otherwise fused."""
+FlexAttention (CUDA, inside torch.compile). auto: packed for documents on a CPU, otherwise fused.
+The last three go on from a cache as fused does."""
 
 
 def layer_views(
@@ -35,13 +36,13 @@ def layer_views(
 ) -> list[View]:
     """What each layer sees of the `start` tokens in the cache and of `ids_BT` behind them.
 
-    Layers with the same window share one view. Raises WrongCall for a backend that cannot do it.
+    Layers with the same window share one view. Raises WrongCall for an unknown backend.
     """
     if backend not in BACKENDS:
         raise unknown("attention backend", backend, BACKENDS)
-    if backend in ("packed", "flex") and start:
-        raise WrongCall(f"attention backend '{backend}' has no cache; use 'auto', which has.")
-    if backend == "auto":
+    if backend != "plain" and start:
+        backend = "fused"
+    elif backend == "auto":
         # a compiled graph would have to break to read the documents' lengths
         alone = ids_BT.device.type == "cpu" and not torch.compiler.is_compiling()
         backend = "packed" if documents_BT is not None and alone else "fused"
@@ -60,21 +61,18 @@ def view(
     config: ModelConfig, window: int, ids_BT: Tensor, start: int, documents_BT: Tensor | None,
     backend: str,
 ) -> View:  # fmt: skip
-    """The view through a mask. None where the kernel's own causal mask is enough."""
+    """The view through a mask; None where the kernel's own causal mask is enough."""
     time, sinks, device = ids_BT.shape[1], config.attention_sinks, ids_BT.device
-    packed, heads = backend == "packed", config.num_attention_heads
-    lengths = None
-    if packed:
-        ones_BT = torch.ones_like(ids_BT)
-        lengths = document_lengths(ones_BT if documents_BT is None else documents_BT)
-    bias = config.positions == "alibi"
-    mask = None
-    if documents_BT is not None and not packed:
+    lengths, mask = None, None
+    if backend == "packed":  # one document after the other, and the mask is that of any one
+        one_BT = torch.zeros_like(ids_BT)
+        lengths = document_lengths(one_BT if documents_BT is None else documents_BT)
+    if lengths is None and documents_BT is not None:
         mask = document_mask(documents_BT, window, sinks)
-    elif window or bias:
+    elif window or config.positions == "alibi":
         mask = causal_mask(time, start + time, device, window, sinks)
-    if bias and mask is not None:
-        bias_HTS = alibi_bias(heads, time, start + time, device)
+    if mask is not None and config.positions == "alibi":
+        bias_HTS = alibi_bias(config.num_attention_heads, time, start + time, device)
         mask = bias_HTS.masked_fill(~mask, float("-inf"))
     return View(mask, plain=backend == "plain", lengths=lengths)
 
@@ -83,22 +81,18 @@ def flex_view(
     config: ModelConfig, window: int, ids_BT: Tensor, start: int, documents_BT: Tensor | None,
     backend: str,
 ) -> View:  # fmt: skip
-    """The view as functions of one place, from which FlexAttention finds the blocks to skip."""
-    (batch, time), sinks = ids_BT.shape, config.attention_sinks
-    rows = torch.zeros_like(ids_BT) if documents_BT is None else documents_BT
-    start_BT = document_starts(rows)
+    """The view as functions of places, from which FlexAttention finds the blocks to skip."""
+    (batch, time), device = ids_BT.shape, ids_BT.device
+    start_BT = document_starts(torch.zeros_like(ids_BT) if documents_BT is None else documents_BT)
+    slope_H = alibi_slopes(config.num_attention_heads, device)
 
     def allowed(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
         begin = start_BT[b, query]
         same = start_BT[b, key] == begin
-        return same & sees(query - begin, key - begin, window, sinks)
-
-    blocks = create_block_mask(allowed, batch, None, time, time, device=ids_BT.device)
-    if config.positions != "alibi":
-        return View(blocks=blocks)
-    slope_H = alibi_slopes(config.num_attention_heads, ids_BT.device)
+        return same & sees(query - begin, key - begin, window, config.attention_sinks)
 
     def score(value: Tensor, b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return value - slope_H[h] * (query - key)
 
-    return View(blocks=blocks, score=score)
+    blocks = create_block_mask(allowed, batch, None, time, time, device=device)
+    return View(blocks=blocks, score=score if config.positions == "alibi" else None)
