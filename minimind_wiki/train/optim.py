@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from minimind_wiki.train.muon import MuonAdamW
 
@@ -43,7 +44,9 @@ def make_adamw(
         {"params": [named[name] for name in decayed], "weight_decay": weight_decay},
         {"params": [named[name] for name in plain], "weight_decay": 0.0},
     ]
+    cut = [isinstance(parameter, DTensor) for parameter in model.parameters()]
     fused = next(model.parameters()).device.type in ("cuda", "cpu")
+    fused = fused and all(cut) == any(cut)  # the kernel does not mix whole tensors and pieces
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=betas, fused=fused)
 
 
