@@ -46,11 +46,14 @@ class Tokens:
         documents = None if self.documents_BT is None else change(self.documents_BT)
         return Tokens(change(self.ids_BT), change(self.labels_BT), documents)
 
+    def part(self, begin: int, end: int) -> Tokens:
+        """Rows begin..end-1."""
+        return self._each(lambda rows_BT: rows_BT[begin:end])
+
     def split(self, rows: int) -> Iterator[Tokens]:
         """Micro-batches of at most `rows` rows."""
         for at in range(0, len(self.ids_BT), rows):
-            documents = None if self.documents_BT is None else self.documents_BT[at : at + rows]
-            yield Tokens(self.ids_BT[at : at + rows], self.labels_BT[at : at + rows], documents)
+            yield self.part(at, at + rows)
 
 
 def shifted(ids_BT: Tensor) -> Tokens:

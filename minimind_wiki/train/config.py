@@ -30,6 +30,14 @@ class TrainConfig:
     """'bytes', or a folder that 'minimind tokenizer train' or a run wrote."""
     packing: str = "auto"
     """Rows of a batch: concat, pack, pad; auto: concat for one text, pack for documents."""
+    init: str = ""
+    """Model folder whose weights, shape and tokenizer the run begins with."""
+    freeze: str = ""
+    """Parameters that are not trained: a regular expression, such as embed_tokens|layers.[0-3]."""
+    replay: str = ""
+    """Old data, as in --data, some rows of which stand among the new."""
+    replay_share: float = 0.1
+    """Share of the rows that are old, where there is old data."""
     seed: int = 0
     """Decides the initial weights, the order of the data and the samples."""
     steps: int = 1600
@@ -113,6 +121,7 @@ class TrainConfig:
         _require(
             0 < self.decay_share <= 1, "decay_share", self.decay_share, "above 0 and at most 1"
         )
+        _require(0 < self.replay_share < 1, "replay_share", self.replay_share, "between 0 and 1")
         _require(0 < self.held_out < 1, "held_out", self.held_out, "between 0 and 1")
         _require(self.warmup_steps <= self.steps, "warmup_steps", self.warmup_steps,
                  f"at most steps ({self.steps})")  # fmt: skip

@@ -79,7 +79,7 @@ def chunked_cross_entropy(
     auto = torch.is_autocast_enabled(kind)
     dtype = torch.get_autocast_dtype(kind) if auto else torch.result_type(hidden_ND, weight_VD)
     settings = (chunk, z_loss, smoothing, dtype)
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() and (hidden_ND.requires_grad or weight_VD.requires_grad):
         return _Chunked.apply(hidden_ND, weight_VD, labels_N, *settings)
     return _chunks(hidden_ND, weight_VD, labels_N, *settings, None, None)
 
@@ -109,7 +109,7 @@ def _chunks(
         if z_loss:
             loss_C = loss_C + z_loss * lse_C.square()
         total = total + loss_C.masked_fill(~asked_C, 0.0).sum()
-        if d_hidden_ND is not None and d_weight_VD is not None:
+        if d_hidden_ND is not None:
             # d loss / d scores = softmax · (1 + 2 z lse) - s/V - (1-s) at the label, in their place
             grad_CV = scores_CV.sub_(lse_C[:, None]).exp_()
             if z_loss:
@@ -120,7 +120,8 @@ def _chunks(
             grad_CV.masked_fill_(~asked_C[:, None], 0.0)
             grad = grad_CV.to(dtype)
             d_hidden_ND[at : at + chunk] = grad @ weight_VD
-            d_weight_VD += grad.T @ hidden_CD
+            if d_weight_VD is not None:
+                d_weight_VD += grad.T @ hidden_CD
     return total
 
 
@@ -139,7 +140,9 @@ class _Chunked(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> Tensor:
         d_hidden_ND = torch.empty_like(hidden_ND)
-        d_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32)
+        d_weight_VD = None  # of a frozen head
+        if ctx.needs_input_grad[1]:
+            d_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32)
         total = _chunks(hidden_ND, weight_VD, labels_N, chunk, z_loss, smoothing, dtype,
                         d_hidden_ND, d_weight_VD)  # fmt: skip
         ctx.save_for_backward(d_hidden_ND, d_weight_VD)
@@ -151,7 +154,8 @@ class _Chunked(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         d_hidden_ND, d_weight_VD = ctx.saved_tensors
         scaled_ND = (d_hidden_ND * grad).to(d_hidden_ND.dtype)
-        return scaled_ND, (d_weight_VD * grad).to(ctx.weight_dtype), None, None, None, None, None
+        scaled_VD = None if d_weight_VD is None else (d_weight_VD * grad).to(ctx.weight_dtype)
+        return scaled_ND, scaled_VD, None, None, None, None, None
 
 
 class LossModel(nn.Module):

@@ -27,6 +27,7 @@ from minimind_wiki.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
 from minimind_wiki.train.bigram import bigram_loss
 from minimind_wiki.train.checkpoint import load_training_state, save_checkpoint
 from minimind_wiki.train.config import TrainConfig, command
+from minimind_wiki.train.continued import freeze, mix, shape_of, weights_hash
 from minimind_wiki.train.device import Place, choose, hardware
 from minimind_wiki.train.faults import size
 from minimind_wiki.train.feeds import Feed, make_feed
@@ -74,14 +75,21 @@ def pretrain(
     """
     report = report or Quiet()
     config.validate()
-    tokenizer = tokenizer or open_tokenizer(config.tokenizer)
-    shape = preset(config.preset, **{
-        "vocab_size": tokenizer.vocab_size, "pad_token_id": tokenizer.pad_id,
-        "bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id,
-    } | (model_fields or {}))  # fmt: skip
+    found = find_whole(out) if out and resume else None
+    if config.init:
+        folder = found.folder if found else Path(config.init)
+        other = open_tokenizer(config.tokenizer) if config.tokenizer != "bytes" else None
+        shape, tokenizer = shape_of(folder, model_fields or {}, tokenizer or other)
+    else:
+        tokenizer = tokenizer or open_tokenizer(config.tokenizer)
+        shape = preset(config.preset, **{
+            "vocab_size": tokenizer.vocab_size, "pad_token_id": tokenizer.pad_id,
+            "bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id,
+        } | (model_fields or {}))  # fmt: skip
+    named = config.init or config.preset
     if config.context_length > shape.max_position_embeddings:
         raise WrongCall(
-            f"context_length is {config.context_length}, but {config.preset} accepts at most "
+            f"context_length is {config.context_length}, but {named} accepts at most "
             f"{shape.max_position_embeddings} (max_position_embeddings); change one of them."
         )
     if tokenizer.vocab_size > shape.vocab_size:
@@ -97,6 +105,9 @@ def pretrain(
     if config.threads:
         torch.set_num_threads(config.threads)
     feed = feed or make_feed(config, tokenizer, corpus)
+    if config.replay:
+        old = make_feed(dataclasses.replace(config, data=config.replay), tokenizer)
+        feed = mix(feed, old, config.replay_share, config.batch_size)
     report.line(feed.line)
     report.line(place.describe())
     model = Transformer(shape, seed=config.seed).to(place.device)
@@ -110,6 +121,11 @@ def pretrain(
         "data": feed.about,
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
     }
+    if config.init and not found:
+        about["init"] = {"folder": config.init, "sha256": weights_hash(Path(config.init))}
+        model.load_state_dict(load_model_folder(Path(config.init), place.device)[0].state_dict())
+    if config.freeze:
+        report.line(freeze(model, config.freeze))
     chunk, told = loss_chunk(config, model, place)
     if told:
         report.line(told)
@@ -122,17 +138,17 @@ def pretrain(
     betas = (config.beta1, config.beta2)
     optimizer = make_optimizer(config.optimizer, model, config.weight_decay, betas, place.dtype)
     scaler = place.scaler()
-    if out and resume:
-        found = find_whole(out)
+    if found:
+        about |= {name: found.about[name] for name in ("init",) if name in found.about}
         state, last = found.state, str(found.folder)
-        refuse_other(found.about, about, out)
+        refuse_other(found.about, about, found.folder.parent.parent)
         model.load_state_dict(load_model_folder(found.folder, place.device)[0].state_dict())
         load_training_state(found.folder, model, optimizer, scaler)
         for warning in found.warnings:
             report.line(warning)
         report.line(f"Resuming from {last}, step {state.step:,} of {config.steps:,}: {found.why}.")
     report.line(
-        f"Model: {config.preset} ({shape.layout}), {model.num_parameters():,} parameters, "
+        f"Model: {named} ({shape.layout}), {model.num_parameters():,} parameters, "
         f"{tokenizer.name} of {tokenizer.vocab_size:,} tokens."
     )
     report.line(feed.held_out_line)
@@ -187,6 +203,11 @@ def refuse_other(saved: dict[str, Any], about: dict[str, Any], out: Path) -> Non
         raise MinimindError(
             f"the run in {out} read {was['name']} ({was['bytes']:,} bytes), but {now['name']} now "
             f"has other text ({now['bytes']:,} bytes). Give the same data."
+        )
+    was, now = (some["data"].get("replay", {}).get("sha256") for some in (saved, about))
+    if was != now:
+        raise MinimindError(
+            f"the run in {out} mixed in other old data than --replay names now. Give the same."
         )
     was, now = saved["tokenizer"], about["tokenizer"]
     if was["fingerprint"] != now["fingerprint"]:

@@ -101,6 +101,16 @@ def test_a_whole_model_has_the_same_gradients_with_tied_and_untied_heads(tied):
         torch.testing.assert_close(found[1][name], grad, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_a_frozen_head_gets_no_gradient_and_what_is_below_the_same():
+    hidden_ND, weight_VD, labels_N = problem()
+    frozen_VD = weight_VD.detach()
+    (want,) = torch.autograd.grad(cross_entropy(hidden_ND @ frozen_VD.T, labels_N), hidden_ND)
+    chunked_cross_entropy(hidden_ND, frozen_VD, labels_N, 8).backward()
+    torch.testing.assert_close(hidden_ND.grad, want, rtol=1e-5, atol=2e-5)
+    assert frozen_VD.grad is None
+    assert not chunked_cross_entropy(hidden_ND.detach(), frozen_VD, labels_N, 8).requires_grad
+
+
 class Widest(TorchDispatchMode):
     """Remembers the most rows that a tensor of scores, (rows, V), had."""
 
