@@ -43,7 +43,7 @@ def derived(config: ModelConfig) -> dict[str, Any]:
 
 
 def check_tokens(config: ModelConfig) -> None:
-    """Raise WrongCall, naming the field and the fix, if a special token is not in the vocabulary."""
+    """Raise WrongCall, naming the field and the fix, for a token outside the vocabulary."""
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
         if not 0 <= getattr(config, name) < config.vocab_size:
             raise WrongCall(

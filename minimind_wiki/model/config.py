@@ -11,13 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from minimind_wiki.errors import WrongCall, unknown
-from minimind_wiki.model.checks import (
-    check_positions,
-    check_tokens,
-    check_window,
-    derived,
-    layer_numbers,
-)
+from minimind_wiki.model import checks
 from minimind_wiki.model.moe_checks import check_experts, layout_of_experts
 
 FAMILIES = ("llama", "gpt2")
@@ -143,7 +137,7 @@ class ModelConfig:
                     f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
                     f"{self.num_attention_heads}; change one of them or give head_dim."
                 )
-        for name, value in derived(self).items():
+        for name, value in checks.derived(self).items():
             object.__setattr__(self, name, value)
         self.validate()
 
@@ -166,12 +160,16 @@ class ModelConfig:
 
     def window(self, layer: int) -> int:
         """Tokens that a query of this layer (from 0) sees; 0: all before it."""
-        return 0 if layer in layer_numbers(self.full_layers) else self.sliding_window
+        return 0 if layer in checks.layer_numbers(self.full_layers) else self.sliding_window
 
     def has_experts(self, layer: int) -> bool:
         """Whether the feed-forward of this layer (from 0) has experts, as transformers decides."""
         every = (layer + 1) % self.decoder_sparse_step == 0
-        return self.num_experts > 0 and every and layer not in layer_numbers(self.mlp_only_layers)
+        return (
+            self.num_experts > 0
+            and every
+            and layer not in checks.layer_numbers(self.mlp_only_layers)
+        )
 
     def validate(self) -> None:
         """Raise WrongCall, naming the field and the fix, if no model can have these values."""
@@ -187,8 +185,8 @@ class ModelConfig:
                 f"num_key_value_heads {shared} does not divide num_attention_heads {heads}; "
                 f"use one of {[k for k in range(1, heads + 1) if heads % k == 0]}."
             )
-        check_positions(self)
-        check_window(self)
+        checks.check_positions(self)
+        checks.check_window(self)
         if not 0 < self.rms_norm_eps < 1:
             raise WrongCall(f"rms_norm_eps is {self.rms_norm_eps}; give a small one such as 1e-6.")
         check_experts(self)
@@ -197,7 +195,7 @@ class ModelConfig:
                 "family 'gpt2' has neither q/k-norm, experts nor shared key heads; leave qk_norm, "
                 "num_experts and num_key_value_heads out, or use family 'llama'."
             )
-        check_tokens(self)
+        checks.check_tokens(self)
 
 
 def config_fields() -> tuple[str, ...]:
