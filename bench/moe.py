@@ -23,7 +23,12 @@ from minimind_wiki.model.moe import MixtureOfExperts, visit_plainly
 from minimind_wiki.model.moe_balance import Balancer
 
 ROWS, LENGTH = 4, 512
-COMMON = {"num_hidden_layers": 2, "max_position_embeddings": LENGTH}
+VOCABULARY = 1024  # small, so that the head is as small a part of the step as in a deep model
+COMMON = {
+    "num_hidden_layers": 2,
+    "max_position_embeddings": LENGTH,
+    "vocab_size": VOCABULARY,
+}
 SHAPES = {  # hidden size, inner width of the dense model, experts, experts a token
     "512 wide, 1 of 4": (512, 1408, 4, 1),
     "512 wide, 2 of 8": (512, 1408, 8, 2),
@@ -86,7 +91,7 @@ def main() -> None:
     print("| shape | dense, ms | experts / dense | plain loop / dense | update: dense, experts |")
     print("|---|---|---|---|---|")
     draw = torch.Generator().manual_seed(0)
-    ids_BT = torch.randint(3, 6400, (ROWS, LENGTH), generator=draw).to(device)
+    ids_BT = torch.randint(3, VOCABULARY, (ROWS, LENGTH), generator=draw).to(device)
     for name, (hidden, width, experts, k) in SHAPES.items():
         dense = preset("26m", **COMMON, hidden_size=hidden, intermediate_size=width)
         sparse = preset(
