@@ -165,11 +165,8 @@ class ModelConfig:
     def has_experts(self, layer: int) -> bool:
         """Whether the feed-forward of this layer (from 0) has experts, as transformers decides."""
         every = (layer + 1) % self.decoder_sparse_step == 0
-        return (
-            self.num_experts > 0
-            and every
-            and layer not in checks.layer_numbers(self.mlp_only_layers)
-        )
+        dense = layer in checks.layer_numbers(self.mlp_only_layers)
+        return self.num_experts > 0 and every and not dense
 
     def validate(self) -> None:
         """Raise WrongCall, naming the field and the fix, if no model can have these values."""
