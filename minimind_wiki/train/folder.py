@@ -42,6 +42,8 @@ def publish(
             file.replace(out / file.name)
         fresh.rmdir()
         sync(out)
+        for leftover in (out / "checkpoints").glob(".*"):  # of a kill, with no write after it
+            shutil.rmtree(leftover)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(fresh, ignore_errors=True)
         why = getattr(error, "strerror", None) or error

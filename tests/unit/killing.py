@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 from minimind_wiki.train.checkpoint import list_checkpoints
@@ -40,14 +41,17 @@ def child(words: list[str], out: Path, moment: tuple | None) -> None:
     log = os.open(f"{out}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for number in (1, 2):
         os.dup2(log, number)
-    touched, passes = [0], [0]
+    touched, passes = Counter(), [0]
     kind, number = moment or ("", 0)
 
     def on_disk(event: str, args: tuple) -> None:
         if event in DISK and str(args[0]).startswith(f"{out}/"):
-            touched[0] += 1
-            if kind == "disk" and touched[0] == number:
-                die()
+            parts = str(args[0])[len(str(out)) :].split("/")
+            hidden = [part for part in parts if part.startswith(".")]
+            for name in ("disk", *hidden):
+                touched[name] += 1
+                if kind == name and touched[name] == number:
+                    die()
 
     real_backward, real_feed = torch.Tensor.backward, pretrain.make_feed
 
@@ -86,7 +90,7 @@ def child(words: list[str], out: Path, moment: tuple | None) -> None:
     if kind == "seconds":
         threading.Thread(target=after_seconds, daemon=True).start()
     status = cli.main(words)
-    count = {"disk": touched[0], "backward": passes[0], "seconds": time.process_time()}
+    count = touched | {"backward": passes[0], "seconds": time.process_time()}
     Path(f"{out}.count").write_text(json.dumps(count))
     sys.stdout.flush()
     os._exit(status)
@@ -96,8 +100,9 @@ def go(words: list[str], out: Path, moment: tuple | None = None) -> int:
     """Start the run, or go on with it; its exit status, -9 if it was killed.
 
     `moment`: ("disk", n) dies before the n-th time that it opens, makes, renames or deletes
-    something in `out`; ("backward", n) after the n-th backward pass; ("seconds", s) after so much
-    CPU time; ("watch", s) is killed from outside, s seconds after a checkpoint began to be written.
+    something in `out`, (".new-000014", n) in that folder of it; ("backward", n) after the n-th
+    backward pass; ("seconds", s) after so much CPU time; ("watch", s) is killed from outside, s
+    seconds after a checkpoint began to be written.
     """
     words = ["pretrain", *words, "--out", str(out)]
     if list_checkpoints(out):
