@@ -1,6 +1,6 @@
 """The decoder that the book trains: plain PyTorch, a file an idea.
 
-Read in this order: `norm`, `rope`, `attention`, `feedforward`, `block`, `transformer`.
+Read in this order: `norm`, `rope`, `masks`, `attention`, `feedforward`, `block`, `transformer`.
 """
 
 from minimind_wiki.model.cache import KVCache

@@ -129,6 +129,21 @@ def test_a_window_ends_where_transformers_says():
         assert moved.nonzero().flatten().tolist() == list(felt)
 
 
+@pytest.mark.parametrize("name", ["full", "alibi, window and sinks"])
+@pytest.mark.parametrize("backend", ["plain", "fused", "packed", "flex"])
+@torch.no_grad()
+def test_in_half_precision_the_logits_are_nearly_the_same(name, backend):
+    ours = model(name)
+    wanted = ours(ids(), documents_BT=DOCUMENTS)
+    ours.model.attention_backend = backend
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = ours(ids(), documents_BT=DOCUMENTS)
+    half = ours.bfloat16()(ids(), documents_BT=DOCUMENTS)
+    for logits in (mixed, half):
+        assert logits.dtype == torch.bfloat16
+        assert (logits - wanted).abs().mean() < 0.04 * wanted.std()
+
+
 def test_layers_that_see_the_same_share_one_mask():
     config = model("", num_hidden_layers=4, sliding_window=3, full_layers="0,2").config
     views = layer_views(config, ids(), 0)
