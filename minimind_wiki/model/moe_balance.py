@@ -3,7 +3,7 @@
 A router that prefers an expert trains it more, and then prefers it more. Two remedies:
 
 - losses beside the language loss: an even load (Switch Transformer, arXiv:2101.03961, eq. 4–6) and
-  small scores (the z-loss of ST-MoE, arXiv:2202.08906, eq. 5);
+  small scores (the z-loss of ST-MoE, arXiv:2202.08906);
 - a bias on the choice alone, moved after each step against the error of the load, without a
   gradient that could disturb the language loss (Wang et al. 2024, arXiv:2408.15664; DeepSeek-V3).
 
