@@ -102,10 +102,15 @@ class TrainConfig:
     """tensorboard, wandb or both with a comma; needs that package."""
     compile: bool = False
     """torch.compile: faster steps after a minute of compiling."""
+    parallel: str = "ddp"
+    """How the processes that torchrun starts share the work: ddp, fsdp or tensor."""
+    timeout: int = 600
+    """Seconds that a process waits for the others before it gives up."""
 
     def validate(self) -> None:
         """Raise WrongCall naming the first field that cannot work, and what would."""
-        for name in ("steps", "batch_size", "context_length", "eval_windows", "keep_checkpoints"):
+        for name in ("steps", "batch_size", "context_length", "eval_windows", "keep_checkpoints",
+                     "timeout"):  # fmt: skip
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("micro_batch_size", "warmup_steps", "eval_every", "save_every", "threads",
                      "sample_tokens", "exam_items", "seed", "weight_decay", "gradient_clip",
@@ -132,6 +137,7 @@ class TrainConfig:
                             ("dtype", ("auto", "float32", "bfloat16", "float16")),
                             ("schedule", tuple(SCHEDULES)),
                             ("optimizer", ("adamw", "muon")),
+                            ("parallel", ("ddp", "fsdp", "tensor")),
                             ("packing", ("auto", "concat", "pack", "pad"))):  # fmt: skip
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)

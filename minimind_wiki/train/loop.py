@@ -33,6 +33,7 @@ from minimind_wiki.train.feeds import Feed
 from minimind_wiki.train.loggers import Logger
 from minimind_wiki.train.measure import held_out_loss, sample, world_exam
 from minimind_wiki.train.meters import Meter, flops_per_token
+from minimind_wiki.train.parallel import Alone, clip_gradients, own_piece
 from minimind_wiki.train.prefetch import Prefetch
 from minimind_wiki.train.report import Report, clock, printable
 from minimind_wiki.train.schedule import learning_rate
@@ -62,6 +63,7 @@ class Loop:
     saved_step: int = -1
     loggers: Sequence[Logger] = ()
     chunk: int = 0  # tokens whose scores exist at a time; 0: all
+    group: Alone = field(default_factory=Alone)  # the processes that share the run
     meter: Meter = field(init=False)
     balancer: Balancer | None = None  # of a model with experts
     norm: float = 0.0  # of the last gradient, before clipping
@@ -69,13 +71,14 @@ class Loop:
     def run(self) -> bool:
         """Train to the last step. True when it was reached, False when `stopping` ended it."""
         config, state = self.config, self.state
-        self.meter = Meter(flops_per_token(self.model, config.context_length), self.place)
+        flops = flops_per_token(self.model, config.context_length)
+        self.meter = Meter(flops, self.place, self.group.size)
         if not state.held_out["step"]:
             self.measure()
         self.report.start(config.steps, state.step)
         batches = Prefetch(self.batch, config.steps, config.prefetch)
         try:
-            while state.step < config.steps and not self.stopping():
+            while state.step < config.steps and not self.group.any(self.stopping()):
                 began = time.perf_counter()
                 batch = batches.at(state.step)
                 loss = self.step(batch)
@@ -137,18 +140,20 @@ class Loop:
         The batch may pass in several micro-batches. Each is weighed by its tokens, not by its rows:
         packed rows and loss masks give some micro-batches far fewer tokens to predict than others.
         """
-        tokens, losses = batch.predicted, []
+        group, tokens, losses = self.group, batch.predicted, []
         rows = self.config.micro_batch_size or self.config.batch_size
-        for part in batch.to(self.place.device).split(rows):
-            with self.place.autocast():
-                loss = self.forward(part.ids_BT, part.labels_BT, part.documents_BT) / tokens
-            self.scaler.scale(loss).backward()
+        parts = list(group.rows(batch).to(self.place.device).split(rows))
+        for number, part in enumerate(parts, start=1):
+            with group.accumulating(last=number == len(parts)):
+                with self.place.autocast():
+                    loss = self.forward(part.ids_BT, part.labels_BT, part.documents_BT) / tokens
+                self.scaler.scale(loss * group.loss_factor).backward()
             losses.append(loss.detach())
         self.scaler.unscale_(self.optimizer)
         limit = self.config.gradient_clip or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        *parts, norm = torch.stack([*losses, norm]).tolist()  # the step's one wait for the device
-        return sum(parts), norm
+        norm = clip_gradients(self.model.parameters(), limit)
+        *mine, norm = torch.stack([*losses, norm]).tolist()  # the step's one wait for the device
+        return group.over_rows(sum(mine)), norm
 
     def rate(self) -> float:
         """The learning rate of the step to come."""
@@ -164,9 +169,11 @@ class Loop:
 
     def keep(self) -> None:
         """Write a checkpoint, unless its weights are not finite (an overflow in the last step)."""
-        for name, parameter in self.model.named_parameters():
-            if not torch.isfinite(parameter).all():
-                raise self.blown_up(f"weight {name} is not finite")
+        named = self.model.named_parameters()
+        wrong = [name for name, weight in named if not torch.isfinite(own_piece(weight)).all()]
+        if self.group.any(bool(wrong)):
+            name = wrong[0] if wrong else "of another process"
+            raise self.blown_up(f"weight {name} is not finite")
         self.last_saved, self.saved_step = self.save(), self.state.step
 
     def record(self, loss: float, batch: Tokens, seconds: float) -> None:
@@ -195,7 +202,7 @@ class Loop:
         """Held-out loss at this step, and a sample; True if it is the best so far."""
         config, state = self.config, self.state
         loss, bits = held_out_loss(self.model, self.feed.held_out, self.place, self.tokenizer,
-                                   self.chunk)  # fmt: skip
+                                   self.chunk, self.group)  # fmt: skip
         if not math.isfinite(loss):
             raise self.blown_up(f"held-out loss is {loss}")
         state.held_out["step"].append(state.step)
@@ -206,7 +213,7 @@ class Loop:
                          f"{bits:.4f} bits/byte")  # fmt: skip
         if told := self.meter.line():
             self.report.line(told)
-        if config.exam_items:
+        if config.exam_items and self.group.writes_text:
             right = world_exam(self.model, self.tokenizer, self.feed.begin, config.exam_items)
             mean = sum(right.values()) / len(right)
             state.exams.append({"step": state.step, "mean": mean, "sections": right})
@@ -214,7 +221,7 @@ class Loop:
             told = "  ".join(f"{name} {share:.0%}" for name, share in right.items())
             self.report.line(f"  world exam: mean {mean:.1%}  ({told})")
         self.log(values)
-        if config.sample_tokens and state.step:
+        if config.sample_tokens and state.step and self.group.writes_text:
             text = sample(self.model, self.tokenizer, self.feed.prompt, config, self.place.device)
             state.samples.append({"step": state.step, "text": text})
             self.report.line("  sample: " + printable(text).replace("\n", "\n          "))

@@ -21,6 +21,7 @@ from minimind_wiki.train.batches import Tokens
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.device import Place
 from minimind_wiki.train.losses import LossModel
+from minimind_wiki.train.parallel import Alone
 
 
 @torch.no_grad()
@@ -30,21 +31,27 @@ def held_out_loss(
     place: Place,
     tokenizer: Tokenizer,
     chunk: int = 0,
+    group: Alone | None = None,
 ) -> tuple[float, float]:
     """Mean nats per token and bits per byte over the held-out rows.
 
     Each token is predicted from its own row (and document) only, and none is predicted twice. Bits
     per byte divides by the bytes of text, so that models with different tokenizers can be compared.
-    It is plain cross-entropy, whatever training adds to its loss. `chunk`: see `losses.py`.
+    It is plain cross-entropy, whatever training adds to its loss. `chunk`: see `losses.py`. The
+    processes of `group` share the work; each gets the result.
     """
-    total, tokens = 0.0, 0
+    tokens = 0
     counts = torch.zeros(tokenizer.vocab_size, dtype=torch.int64)
     loss = LossModel(model, chunk)
-    model.eval()
-    for part in held_out:
+
+    def summed(part: Tokens) -> float:
         moved = part.to(place.device)
         with place.autocast():
-            total += loss(moved.ids_BT, moved.labels_BT, moved.documents_BT).item()
+            return loss(moved.ids_BT, moved.labels_BT, moved.documents_BT).item()
+
+    model.eval()
+    total = (group or Alone()).total_over(held_out, summed)
+    for part in held_out:
         targets = part.labels_BT[part.labels_BT != IGNORE]
         tokens += targets.numel()
         counts += torch.bincount(targets, minlength=tokenizer.vocab_size)
