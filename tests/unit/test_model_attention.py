@@ -68,7 +68,7 @@ def test_every_backend_gives_the_same_logits_and_gradients(name, packed, monkeyp
     monkeypatch.setattr(flex, "_validate_device", lambda *tensors: None)
     ours = model(name)
     found = {}
-    for backend in BACKENDS:
+    for backend in BACKENDS[1:]:  # "auto" is one of them
         ours.model.attention_backend = backend
         ours.zero_grad()
         logits = ours(ids(), documents_BT=DOCUMENTS if packed else None)
@@ -129,6 +129,7 @@ def test_a_window_ends_where_transformers_says():
         assert moved.nonzero().flatten().tolist() == list(felt)
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("name", ["full", "alibi, window and sinks"])
 @pytest.mark.parametrize("backend", ["plain", "fused", "packed", "flex"])
 @torch.no_grad()
