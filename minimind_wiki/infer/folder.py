@@ -70,6 +70,18 @@ def write_model_files(
     run: dict[str, Any] | None = None,
 ) -> None:
     """Write the files of a model into an existing folder, for a caller who renames it himself."""
+    write_description(folder, model, tokenizer, run)
+    tensors = tensors_to_hub(model.state_dict(), model.config)
+    save_file(tensors, Path(folder) / WEIGHTS, metadata={"format": "pt"})
+
+
+def write_description(
+    folder: str | Path,
+    model: Transformer,
+    tokenizer: Any = None,
+    run: dict[str, Any] | None = None,
+) -> None:
+    """All files of a model but its weights."""
     folder, config = Path(folder), model.config
     first = next(model.parameters())
     dtype = str(first.dtype).removeprefix("torch.")
@@ -80,8 +92,6 @@ def write_model_files(
         folder / "generation_config.json", {f"{name}_token_id": i for name, i in tokens.items()}
     )
     _write_json(folder / "run.json", made | (run or {}))
-    tensors = tensors_to_hub(model.state_dict(), config)
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     if tokenizer is not None:
         tokenizer.save(folder)
 

@@ -18,7 +18,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,15 @@ from safetensors.torch import load_file, save_file
 
 from minimind_wiki.errors import MinimindError
 from minimind_wiki.infer import write_model_files
+from minimind_wiki.infer.folder import write_description
+from minimind_wiki.infer.hub_tensors import tensors_to_hub
 from minimind_wiki.model import Transformer
 from minimind_wiki.tokenizer import Tokenizer
 from minimind_wiki.train.generators import random_state, restore_random_state
 from minimind_wiki.train.manifest import seal, sync
-from minimind_wiki.train.optim import load_optimizer_tensors, optimizer_tensors
+from minimind_wiki.train.optim import optimizer_tensors
+from minimind_wiki.train.parallel import Alone
+from minimind_wiki.train.sharded import load_optimizer_pieces, optimizer_pieces, write_dealt
 from minimind_wiki.train.state import State
 
 _NAME = re.compile(r"step-(\d{6,})")
@@ -64,6 +68,43 @@ def save_checkpoint(
         save_file(random_state(), fresh / "rng.safetensors")
         write_state(fresh, state, about, scaler)
     return out / "checkpoints" / f"step-{state.step:06d}"
+
+
+def save_together(
+    group: Alone,
+    out: Path,
+    model: Transformer,
+    optimizer: torch.optim.Optimizer,
+    tokenizer: Tokenizer,
+    state: State,
+    about: dict[str, Any],
+    keep: int = 2,
+    scaler: torch.amp.GradScaler | None = None,
+) -> Path:
+    """`save_checkpoint` where each process has pieces of the model; all must call.
+
+    The tensors are in several files (see `sharded.py`). Any number of processes reads them.
+    """
+    root = out / "checkpoints"
+    mine = root / f".new-{state.step:06d}"
+    with new_checkpoint(out, state, keep) if group.first else nullcontext(mine) as fresh:
+        group.wait()  # the folder is there
+        try:
+            hub = tensors_to_hub(model.state_dict(), model.config)
+            write_dealt(fresh, "model", hub, group)
+            write_dealt(fresh, "optimizer", optimizer_pieces(model, optimizer), group)
+        except (OSError, SafetensorError) as error:
+            raise MinimindError(
+                f"process {group.rank} could not write to {fresh} ({error}). All processes need "
+                "the same folder, on a disk with room; older checkpoints are untouched."
+            ) from error
+        if group.first:
+            run = about | {"status": f"unfinished, at step {state.step}"}
+            write_description(fresh, model, tokenizer, run)
+            save_file(random_state(), fresh / "rng.safetensors")
+            write_state(fresh, state, about, scaler)
+    group.wait()  # it has its name
+    return root / f"step-{state.step:06d}"
 
 
 @contextmanager
@@ -144,11 +185,10 @@ def load_training_state(
 ) -> None:
     """Put optimizer, loss scale and random state back as they were when it was written.
 
-    Tensors that are spread over processes are dealt out by the caller instead: `load_file` of
-    optimizer.safetensors gives them whole.
+    Every process takes its pieces, however many wrote the checkpoint, and process 0's random state.
     """
     try:
-        load_optimizer_tensors(model, optimizer, load_file(folder / "optimizer.safetensors"))
+        load_optimizer_pieces(folder, "optimizer", model, optimizer)
         generators = load_file(folder / "rng.safetensors")
         if scaler and scaler.is_enabled():
             about = read_state(folder)[1]

@@ -46,6 +46,7 @@ class Alone:
 
     kind = "none"
     apart = False
+    writes_text = True  # whether this process takes part in samples and exams
     loss_factor = 1.0  # multiplies the loss before backward
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
@@ -94,6 +95,12 @@ class Alone:
 
     def wait(self) -> None:
         """Go on when every process has come here."""
+
+    def in_turn(self, work: Callable[[], Part]) -> Part:
+        """The work's result: process 0 first, so that the others find what it fetched or mended."""
+        result = [work()] if self.first else []
+        self.wait()
+        return result[0] if self.first else work()
 
     def whole(self, tensor: Tensor) -> Tensor:
         """A weight, gradient or optimizer tensor with all its pieces. All processes must ask."""
@@ -153,6 +160,7 @@ class Replicated(Dealing):
 
     def __init__(self, rank: int, size: int) -> None:
         super().__init__(rank, size)
+        self.writes_text = self.first
         self.loss_factor = float(size)  # DDP divides the sum by the processes; we want the sum
 
     def spread(self, loss: LossModel) -> nn.Module:
@@ -171,7 +179,12 @@ class Replicated(Dealing):
         return self.total(sum(measure(part) for part in parts[self.rank :: self.size]))[0]
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
+def own_piece(tensor: Tensor) -> Tensor:
+    """What this process has of a tensor: all of it, or its piece."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
     """Scale all gradients so that their joint norm is at most `limit`; returns the norm before.
 
     The same for whole tensors and for tensors in pieces, which torch's own function does not mix.
@@ -186,12 +199,17 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
     norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
     for some in filter(None, kinds):
         torch.nn.utils.clip_grads_with_norm_(some, limit, norm)
-    return float(norm)
+    return norm
 
 
 def processes() -> int:
     """How many processes torchrun started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this is process 0, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def restarted() -> bool:
@@ -210,16 +228,20 @@ def joined(kind: str = "ddp", timeout: float = 600.0) -> Iterator[Alone]:
     if processes() == 1:
         yield Alone()
         return
+    rank, size = int(os.environ["RANK"]), processes()
+    if dist.is_initialized():  # by whoever calls
+        yield make(kind, rank, size)
+        return
     if kind not in KINDS:
         raise unknown("kind of parallel training", kind, KINDS)
-    rank, size = int(os.environ["RANK"]), processes()
     backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         backend = "cpu:gloo,cuda:nccl"  # small numbers are agreed on without waiting for the card
     wait = timedelta(seconds=timeout)
     try:
-        dist.init_process_group(backend, timeout=wait)
+        store = fresh_store(wait)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=wait)
         yield make(kind, rank, size)
     except RuntimeError as error:
         if not is_lost(error):
@@ -232,6 +254,25 @@ def joined(kind: str = "ddp", timeout: float = 600.0) -> Iterator[Alone]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def fresh_store(wait: timedelta) -> dist.Store | None:
+    """After a restart, a place where processes find each other's new addresses; before, torch's.
+
+    torchrun keeps its own place from one start to the next, and torch looks there first: it finds
+    the addresses of processes that are gone, and waits (github.com/pytorch/pytorch/issues/135712).
+    The machines of a run do not count their restarts alike, so that only one can help itself.
+    """
+    if not (restarted() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"):
+        return None
+    if int(os.environ["GROUP_WORLD_SIZE"]) > 1:
+        raise MinimindError(
+            "after a restart, the machines would meet under old addresses. Set "
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 before torchrun, as cluster/train.sh does."
+        )
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    kept = dist.TCPStore(address, port, is_master=False, timeout=wait)
+    return dist.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", kept)
 
 
 def make(kind: str, rank: int, size: int) -> Alone:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from minimind_wiki.errors import MinimindError
+from minimind_wiki.train.optim import load_optimizer_tensors
 from minimind_wiki.train.parallel import Alone
 
 
@@ -61,14 +62,22 @@ def write_dealt(folder: Path, stem: str, tensors: Mapping[str, Tensor], group: A
 
 
 class Dealt:
-    """The tensors that `write_dealt` wrote, one at a time, so that no process holds all of them."""
+    """The tensors that `write_dealt` wrote, one at a time, so that no process holds all of them.
+
+    One process alone writes `stem.safetensors` without an index; that is read as well.
+    """
 
     def __init__(self, folder: Path, stem: str) -> None:
         self.folder = folder
         self.index = folder / f"{stem}.safetensors.index.json"
+        single = folder / f"{stem}.safetensors"
         try:
+            if single.exists():
+                with safe_open(single, framework="pt") as opened:
+                    self.files = dict.fromkeys(opened.keys(), single.name)
+                return
             self.files = dict(json.loads(self.index.read_text(encoding="utf-8"))["weight_map"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise MinimindError(
                 f"{self.index} is missing or damaged ({error}). Delete {folder} and resume from an "
                 "older checkpoint."
@@ -108,13 +117,10 @@ def optimizer_pieces(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
 def load_optimizer_pieces(
     folder: Path, stem: str, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Put back what `write_dealt(..., optimizer_pieces(...))` wrote, cut as the model is now."""
+    """Put back what one or several processes wrote, cut as the model is now.
+
+    KeyError when a tensor is of no parameter here.
+    """
     stored, named = Dealt(folder, stem), dict(model.named_parameters())
-    for full in stored.files:
-        name, key = full.rsplit("|", 1)
-        if name not in named:
-            raise MinimindError(
-                f"{stored.index} holds the state of {name}, which the model does not have; give "
-                "the checkpoint of this model."
-            )
-        optimizer.state[named[name]][key] = stored.like(full, named[name])
+    pieces = {name: stored.like(name, named[name.rsplit("|", 1)[0]]) for name in stored.files}
+    load_optimizer_tensors(model, optimizer, pieces)

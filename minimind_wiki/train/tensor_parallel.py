@@ -83,6 +83,7 @@ class Split(Group):
 
     kind = "tensor"
     apart = True
+    writes_text = False  # a cache has room for all heads, a process has some of them
 
     def spread(self, loss: LossModel) -> nn.Module:
         check_split(loss.model.config, self.size)

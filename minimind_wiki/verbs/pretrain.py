@@ -14,13 +14,14 @@ from minimind_wiki.model import ModelConfig, preset
 from minimind_wiki.train.config import TrainConfig, build
 from minimind_wiki.train.flags import add_flags, convert, field_types, read_yaml
 from minimind_wiki.train.folder import saved_run
-from minimind_wiki.train.report import make_report
+from minimind_wiki.train.report import Quiet, Report, make_report
 
 HELP = "Train a decoder from scratch on text: a progress bar, held-out loss, a model folder."
 EXAMPLE = "minimind pretrain --preset tiny --data tinyshakespeare --out runs/shakespeare"
 
 # The tokenizer decides these, not the caller.
 FIXED = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")
+ANEW = ("data", "parallel", "timeout")  # what a resumed run may change
 TYPES = {
     **{name: kind for name, kind in field_types(ModelConfig).items() if name not in FIXED},
     **field_types(TrainConfig),
@@ -40,7 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; 0 when the last step was reached, 1 when a signal ended the run before."""
+    from minimind_wiki.train.checkpoint import list_checkpoints
     from minimind_wiki.train.feeds import reads_text
+    from minimind_wiki.train.parallel import is_first, processes, restarted
     from minimind_wiki.train.pretrain import pretrain
 
     given = read_yaml(args.config, TYPES) if args.config else {}
@@ -49,14 +52,17 @@ def run(args: argparse.Namespace) -> int:
             given[name] = convert(name, value, TYPES)
     config, fields = build(given, TYPES)
     preset(config.preset, **fields)  # a wrong shape is told before data is fetched
-    report = make_report()
+    report: Report = make_report() if is_first() else Quiet()
+    alone = processes() == 1  # of several, one must fetch before the others: see `pretrain`
+    if restarted() and args.out and list_checkpoints(args.out):
+        args.resume = True
     corpus = None
-    if (args.out is None or not args.resume) and reads_text(config.data):
+    if alone and (args.out is None or not args.resume) and reads_text(config.data):
         corpus = load_corpus(config.data, fetch_progress(config.data))
     out = args.out or Path("runs") / f"{config.preset}-{_slug(corpus, config.data)}"
     if args.resume:
         config, fields = _resumed(out, given)
-        corpus = load_corpus(config.data) if reads_text(config.data) else None
+        corpus = load_corpus(config.data) if alone and reads_text(config.data) else None
     report.line(f"Run: {out}")
     outcome = pretrain(config, fields, out, args.resume, report, corpus)
     again = f"minimind pretrain --out {out} --resume"
@@ -69,16 +75,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _resumed(out: Path, given: dict[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
-    """The run's own settings. Only `data` may be given anew (its text is compared by hash)."""
+    """The run's own settings, but for those in ANEW. Data is compared by its hash later."""
     config, fields = saved_run(out)
     own = {**dataclasses.asdict(preset(config.preset, **fields)), **dataclasses.asdict(config)}
     for name, value in given.items():
-        if name != "data" and own[name] != value:
+        if name not in ANEW and own[name] != value:
             raise WrongCall(
                 f"{name} is {own[name]} in the run in {out}, not {value}; a resumed run keeps its "
                 "settings. Leave the flag out, or start a new run in another --out."
             )
-    return dataclasses.replace(config, data=given.get("data", config.data)), fields
+    anew = {name: given[name] for name in ANEW if name in given}
+    return dataclasses.replace(config, **anew), fields
 
 
 def _slug(corpus: Corpus | None, data: str) -> str:

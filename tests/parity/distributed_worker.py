@@ -93,7 +93,7 @@ class Run:
     def step(self, step: int) -> tuple[float, float]:
         """Loss, and gradient norm before clipping."""
         loss = self.backward(batch_of(step))
-        norm = parallel.clip_gradients(self.model.parameters(), 1.0)
+        norm = parallel.clip_gradients(self.model.parameters(), 1.0).item()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return loss, norm
