@@ -9,6 +9,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import random
 import resource
 import signal
 import sys
@@ -32,6 +33,7 @@ def die() -> None:
 
 def child(words: list[str], out: Path, moment: tuple | None) -> None:
     """`minimind WORDS`; leaves its output in OUT.log and the batches it read in OUT.order."""
+    import numpy as np
     import torch
 
     from minimind_wiki import cli
@@ -56,6 +58,7 @@ def child(words: list[str], out: Path, moment: tuple | None) -> None:
     real_backward, real_feed = torch.Tensor.backward, pretrain.make_feed
 
     def backward(self, *args, **kwargs):
+        torch.rand(1), np.random.rand(), random.random()  # as dropout would draw
         passes[0] += 1
         if passes[0] == number and kind in ("SIGTERM", "SIGINT", "SIGINT twice"):
             os.kill(os.getpid(), getattr(signal, kind.split()[0]))
