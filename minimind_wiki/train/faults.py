@@ -81,10 +81,14 @@ def non_finite(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch or Python means that memory is used up; on a CPU torch has no class for it."""
+    """Whether torch or Python means that memory is used up.
+
+    Torch has a class for it for its own memory on a card only, not for a CPU's or a library's.
+    """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    signs = ("can't allocate memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 def out_of_memory(

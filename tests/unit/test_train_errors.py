@@ -176,11 +176,15 @@ def cuda_error():
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nMore lines")
 
 
+def library_error():
+    raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+
 def python_error():
     raise MemoryError
 
 
-@pytest.mark.parametrize("error", [real_error, cuda_error, python_error])
+@pytest.mark.parametrize("error", [real_error, cuda_error, library_error, python_error])
 def test_out_of_memory_says_what_would_fit(error, monkeypatch):
     run = make_loop()
     config = run.model.config
