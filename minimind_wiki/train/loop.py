@@ -64,6 +64,7 @@ class Loop:
     loggers: Sequence[Logger] = ()
     chunk: int = 0  # tokens whose scores exist at a time; 0: all
     group: Alone = field(default_factory=Alone)  # the processes that share the run
+    old: Feed | None = None  # the feed that is replayed, to measure what is forgotten
     meter: Meter = field(init=False)
     balancer: Balancer | None = None  # of a model with experts
     norm: float = 0.0  # of the last gradient, before clipping
@@ -107,6 +108,7 @@ class Loop:
         rate = self.rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        full = False
         try:
             loss, self.norm = self.gradients(batch)
         except (RuntimeError, MemoryError) as error:
@@ -114,8 +116,6 @@ class Loop:
             if not is_out_of_memory(error):
                 raise
             full = True
-        else:
-            full = False
         if full:  # outside of `except`, whose traceback holds the tensors that filled the memory
             raise out_of_memory(self.state.step, self.config, self.model, self.optimizer,
                                 self.place, self.chunk)  # fmt: skip
@@ -194,15 +194,15 @@ class Loop:
             state.pending_sum, state.pending_count = 0.0, 0
             self.log({"train/loss": mean, "train/learning_rate": rate,
                       "train/gradient_norm": self.norm,
-                      "speed/tokens_per_second": self.meter.speed} | self.experts())  # fmt: skip
+                      "speed/tokens_per_second": self.meter.speed})  # fmt: skip
         left = (config.steps - state.step) * self.meter.seconds_per_step
         self.report.step(state.step, loss, self.meter.speed, left)
 
     def measure(self) -> bool:
         """Held-out loss at this step, and a sample; True if it is the best so far."""
         config, state = self.config, self.state
-        loss, bits = held_out_loss(self.model, self.feed.held_out, self.place, self.tokenizer,
-                                   self.chunk, self.group)  # fmt: skip
+        how = (self.place, self.tokenizer, self.chunk, self.group, config.micro_batch_size)
+        loss, bits = held_out_loss(self.model, self.feed.held_out, *how)
         if not math.isfinite(loss):
             raise self.blown_up(f"held-out loss is {loss}")
         state.held_out["step"].append(state.step)
@@ -211,6 +211,11 @@ class Loop:
         values = {"held_out/loss": loss, "held_out/bits_per_byte": bits}
         self.report.line(f"step {state.step:,}: held-out loss {loss:.4f} nats/token, "
                          f"{bits:.4f} bits/byte")  # fmt: skip
+        if self.old is not None:
+            old = held_out_loss(self.model, self.old.held_out, *how)[0]
+            state.held_out.setdefault("old_loss", []).append(old)
+            values["held_out/old_loss"] = old
+            self.report.line(f"  of the old text: {old:.4f} nats/token")
         if told := self.meter.line():
             self.report.line(told)
         if config.exam_items and self.group.writes_text:
@@ -229,14 +234,11 @@ class Loop:
                 logger.text(state.step, "sample", printable(text))
         return state.best_step == state.step
 
-    def experts(self) -> dict[str, float]:
-        """How evenly the experts are busy; nothing for a dense model, or where nobody asks."""
-        if self.balancer is None or not self.loggers:
-            return {}
-        return {f"experts/{name}": x for name, x in self.balancer.statistics().items()}
-
     def log(self, values: dict[str, float]) -> None:
-        """Numbers for every logger."""
+        """Numbers for every logger, and how evenly experts are busy."""
+        if self.loggers and self.balancer:
+            busy = self.balancer.statistics().items()
+            values = values | {f"experts/{name}": value for name, value in busy}
         for logger in self.loggers:
             logger.log(self.state.step, values)
 

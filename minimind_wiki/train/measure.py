@@ -32,22 +32,23 @@ def held_out_loss(
     tokenizer: Tokenizer,
     chunk: int = 0,
     group: Alone | None = None,
+    rows: int = 0,
 ) -> tuple[float, float]:
     """Mean nats per token and bits per byte over the held-out rows.
 
     Each token is predicted from its own row (and document) only, and none is predicted twice. Bits
     per byte divides by the bytes of text, so that models with different tokenizers can be compared.
     It is plain cross-entropy, whatever training adds to its loss. `chunk`: see `losses.py`. The
-    processes of `group` share the work; each gets the result.
+    processes of `group` share the work; each gets the result. `rows` pass at a time, 0: as given.
     """
     tokens = 0
     counts = torch.zeros(tokenizer.vocab_size, dtype=torch.int64)
     loss = LossModel(model, chunk)
 
     def summed(part: Tokens) -> float:
-        moved = part.to(place.device)
+        pieces = part.to(place.device).split(rows or len(part.ids_BT))
         with place.autocast():
-            return loss(moved.ids_BT, moved.labels_BT, moved.documents_BT).item()
+            return sum(loss(p.ids_BT, p.labels_BT, p.documents_BT).item() for p in pieces)
 
     model.eval()
     total = (group or Alone()).total_over(held_out, summed)

@@ -85,11 +85,12 @@ def pretrain(
             torch.set_num_threads(config.threads)
         # a file that is not here yet is fetched by one process, then found by the others
         feed = feed or group.in_turn(partial(make_feed, config, start.tokenizer, corpus))
+        old = None
         if config.replay:
             replay = dataclasses.replace(config, data=config.replay)
             old = group.in_turn(partial(make_feed, replay, start.tokenizer))
             feed = mix(feed, old, config.replay_share, config.batch_size)
-        return _train(config, fields, out, told, start, place, feed, group)
+        return _train(config, fields, out, told, start, place, feed, old, group)
 
 
 def _train(
@@ -100,6 +101,7 @@ def _train(
     start: Beginning,
     place: Place,
     feed: Feed,
+    old: Feed | None,
     group: Alone,
 ) -> Outcome:
     tokenizer, found = start.tokenizer, start.found
@@ -175,7 +177,7 @@ def _train(
     with until_signal() if out else nullcontext(lambda: False) as stopping:
         loop = Loop(config, model, forward, optimizer, scaler, tokenizer, feed, place, state,
                     report, save, stopping, str(found.folder) if found else "",
-                    state.step if found else -1, loggers, chunk, group=group,
+                    state.step if found else -1, loggers, chunk, group=group, old=old,
                     balancer=loss.balancer)  # fmt: skip
         try:
             finished = loop.run()

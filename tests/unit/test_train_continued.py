@@ -26,8 +26,8 @@ CONFIG = TrainConfig(
 )  # fmt: skip
 
 
-def go(out=None, resume=False, fields=None, **changes):
-    return pretrain(dataclasses.replace(CONFIG, **changes), fields or {}, out, resume, None, CORPUS)
+def go(out=None, resume=False, fields=None, corpus=CORPUS, **changes):
+    return pretrain(dataclasses.replace(CONFIG, **changes), fields or {}, out, resume, None, corpus)
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +149,23 @@ def test_each_feed_gives_its_rows_in_order_and_the_share_is_kept(share, size):
         assert count <= share * len(seen) + 1e-6 < count + 1
     again = mix(numbered(1, size), numbered(-1, size), share, size)
     assert again.at(31).ids_BT[:, 0].tolist() == rows[31]  # without the steps before
+
+
+def test_what_is_replayed_is_measured_and_less_forgotten(tmp_path):
+    """New text of digits alone: without replay the letters are forgotten."""
+    letters, digits = tmp_path / "letters.txt", tmp_path / "digits.txt"
+    letters.write_text("abcdefgh " * 900)
+    digits.write_text("0123456789" * 900)
+    settings = {"batch_size": 8, "eval_every": 20, "replay": str(letters)}
+    base = go(tmp_path / "base", steps=40, data=str(letters), batch_size=8, corpus=None)
+    old = {}
+    for share in (0.05, 0.5):
+        state = go(init=str(tmp_path / "base"), steps=40, data=str(digits), corpus=None,
+                   replay_share=share, **settings).state  # fmt: skip
+        assert state.held_out["old_loss"][0] == pytest.approx(base.state.best_loss, rel=1e-6)
+        assert len(state.held_out["old_loss"]) == len(state.held_out["step"]) == 3
+        old[share] = state.held_out["old_loss"][-1]
+    assert old[0.5] < base.state.best_loss + 0.1 and old[0.5] < old[0.05]
 
 
 def test_documents_are_numbered_where_only_one_feed_has_them():

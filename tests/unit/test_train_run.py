@@ -153,8 +153,9 @@ def test_without_a_folder_a_signal_is_not_swallowed():
 
 
 def test_micro_batches_change_nothing_but_rounding(whole):
-    small = go(micro_batch_size=1).state.train["loss"]
-    assert small == pytest.approx(whole[1].state.train["loss"], rel=2e-4)
+    small = go(micro_batch_size=1).state
+    assert small.train["loss"] == pytest.approx(whole[1].state.train["loss"], rel=2e-4)
+    assert small.held_out["loss"] == pytest.approx(whole[1].state.held_out["loss"], rel=2e-4)
 
 
 def test_a_measurement_does_not_change_the_run(whole):
