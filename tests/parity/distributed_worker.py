@@ -3,8 +3,10 @@
 Each process also trains alone, on all rows, and compares there; it writes what it saw as JSON.
 """
 
+import dataclasses
 import json
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +14,18 @@ from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 
+from minimind_wiki.data import Corpus, embedded_text
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.errors import MinimindError
 from minimind_wiki.infer.hub_tensors import tensors_to_hub
 from minimind_wiki.model import ModelConfig, Transformer, preset
 from minimind_wiki.train import parallel
 from minimind_wiki.train.batches import Tokens
+from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.losses import LossModel
 from minimind_wiki.train.optim import make_optimizer
+from minimind_wiki.train.pretrain import pretrain
+from minimind_wiki.train.report import Quiet, Report
 from minimind_wiki.train.sharded import (
     Dealt,
     load_optimizer_pieces,
@@ -31,6 +37,12 @@ from minimind_wiki.train.traffic import Traffic
 # Every first axis is even, so that two processes get pieces of the same size.
 SHAPE = preset("nano", vocab_size=260, qk_norm=True)
 ROWS, LENGTH, STEPS = 8, 24, 4
+
+CORPUS = Corpus("village", (embedded_text(60),), "a test", "embedded")
+CONFIG = TrainConfig(
+    preset="nano", data="embedded", steps=12, batch_size=4, micro_batch_size=1, context_length=32,
+    eval_every=5, eval_windows=8, sample_tokens=4, device="cpu", threads=1, learning_rate=3e-3,
+)  # fmt: skip
 
 # name -> kind, optimizer, rows in one forward pass of a process
 WAYS = {
@@ -206,6 +218,20 @@ def lost(rank: int) -> str:
     return ""
 
 
+class StopAt(Quiet):
+    """Sends this process a signal in the middle of a step, as a scheduler would."""
+
+    def step(self, step: int, loss: float, speed: float, left: float) -> None:
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def whole_run(kind: str, out: Path, report: Report | None = None) -> bool:
+    """A run of `pretrain`; whether it reached its last step."""
+    config = dataclasses.replace(CONFIG, parallel=kind)
+    return pretrain(config, {}, out, report=report, corpus=CORPUS).finished
+
+
 def main(rank: int, ports: tuple[int, int], out: Path) -> None:
     """Process `rank` of two: writes out/seen-RANK.json and the checkpoint out/step."""
     torch.set_num_threads(1)
@@ -220,6 +246,8 @@ def main(rank: int, ports: tuple[int, int], out: Path) -> None:
         for name, (kind, shape) in OTHERS.items():
             seen[name] = gradient_apart(kind, rank, shape)
         save(Run(parallel.make("fsdp", rank, 2), shape=GPT2), out / "gpt2")
+        seen["stopped"] = not whole_run("ddp", out / "ddp", StopAt())
+        seen["finished"] = whole_run("tensor", out / "tensor")
         seen["odd rows"] = refusal("ddp", rank)
         seen["odd heads"] = refusal("tensor", rank, num_attention_heads=3, num_key_value_heads=3,
                                     head_dim=16)  # fmt: skip

@@ -1,12 +1,11 @@
-"""`minimind pretrain` in one of torchrun's processes, which may be made to fail.
+"""`minimind pretrain` in one of torchrun's processes, of which one fails.
 
-The first argument says how, the others are the command line. In its first life, process 1 ends
-without a word in the middle of step FAIL_AT; after a restart it does not.
+In its first life, process 1 ends without a word in the middle of a step; after a restart it does
+not.
 """
 
 import os
 import sys
-from pathlib import Path
 
 from minimind_wiki import cli
 from minimind_wiki.train import pretrain
@@ -25,5 +24,4 @@ class Failing(Loop):
 
 if __name__ == "__main__":
     pretrain.Loop = Failing
-    Path(sys.argv[1], f"life-{os.environ['RANK']}").write_text(str(restarted()))
-    sys.exit(cli.main(sys.argv[2:]))
+    sys.exit(cli.main(sys.argv[1:]))

@@ -6,22 +6,43 @@ within a few roundings of its largest number. AdamW divides each gradient by its
 after some steps a weight whose gradient is nearly zero may have drifted a little further.
 """
 
+import dataclasses
 import json
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torch.multiprocessing
-from distributed_worker import GPT2, LENGTH, OTHERS, ROWS, SHAPE, STEPS, WAYS, Run, batch_of, main
+from distributed_worker import (
+    CONFIG,
+    CORPUS,
+    GPT2,
+    LENGTH,
+    OTHERS,
+    ROWS,
+    SHAPE,
+    STEPS,
+    WAYS,
+    Run,
+    batch_of,
+    main,
+)
 from safetensors.torch import load_file
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.errors import MinimindError
+from minimind_wiki.infer import load_model_folder
 from minimind_wiki.infer.hub_tensors import tensors_from_hub
 from minimind_wiki.infer.read import read_tensors
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.model.block import Block
 from minimind_wiki.model.rope_scaling import RotaryTables
+from minimind_wiki.train.checkpoint import list_checkpoints, read_state
+from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.memory_model import (
     Formats,
     activation_bytes,
@@ -32,8 +53,10 @@ from minimind_wiki.train.memory_model import (
     tensor_payload,
 )
 from minimind_wiki.train.parallel import Alone
+from minimind_wiki.train.pretrain import pretrain
 from minimind_wiki.train.sharded import Dealt, load_optimizer_pieces, write_dealt
 
+ROOT = Path(__file__).resolve().parents[2]
 ROUNDING = 5e-6  # of a tensor's largest gradient; float32 resolves 6e-8
 
 
@@ -192,6 +215,65 @@ def test_a_missing_piece_is_named(tmp_path):
         stored.whole("c")
     with pytest.raises(MinimindError, match=r"optimizer\.safetensors\.index\.json is missing"):
         Dealt(tmp_path, "optimizer")
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """The run of one process that those of two are compared with."""
+    return pretrain(CONFIG, corpus=CORPUS).state
+
+
+def assert_same_run(state, other):
+    """Equal steps, and losses within the roundings of a dozen steps."""
+    for curve, wanted in ((state.train, other.train), (state.held_out, other.held_out)):
+        assert curve.keys() == wanted.keys()
+        for name, values in curve.items():
+            assert values == pytest.approx(wanted[name], rel=1e-5)
+
+
+def test_a_signal_to_one_process_stops_both_and_one_goes_on_alone(out, seen, alone):
+    """With the same rows in the same order: the number of processes is no part of the run."""
+    assert [one["stopped"] for one in seen] == [True, True]
+    assert [step for step, _ in list_checkpoints(out / "ddp")] == [5, 7]
+    outcome = pretrain(CONFIG, {}, out / "ddp", resume=True, corpus=CORPUS)
+    assert outcome.finished
+    assert_same_run(outcome.state, alone)
+
+
+def test_a_whole_run_in_cut_blocks_is_that_of_one_process(out, seen, alone):
+    assert [one["finished"] for one in seen] == [True, True]
+    folder = out / "tensor"
+    assert_same_run(read_state(folder / "checkpoints" / "step-000012")[0], alone)
+    assert load_model_folder(folder)[0].num_parameters() == 115_200
+
+
+def test_a_process_that_dies_is_started_again_and_the_run_goes_on(tmp_path, alone):
+    """torchrun by way of the cluster's own script, sharded: process 1 dies in step 8."""
+    corpus = tmp_path / "village.txt"
+    corpus.write_text(CORPUS.documents[0])
+    words = []
+    for field in dataclasses.fields(CONFIG):
+        value, usual = getattr(CONFIG, field.name), getattr(TrainConfig(), field.name)
+        if value != usual and field.name != "data":
+            words += ["--" + field.name.replace("_", "-"), str(value)]
+    names = {"OUT": str(tmp_path / "run"), "PROCESSES": "2", "PROGRAM": "elastic_worker",
+             "PORT": str(free_ports(1)[0]), "RESTARTS": "1", "OMP_NUM_THREADS": "1",
+             "TORCHRUN": str(Path(sys.executable).with_name("torchrun")),
+             "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}  # fmt: skip
+    done = subprocess.run(
+        ["bash", ROOT / "cluster" / "train.sh", "--data", corpus, "--parallel", "fsdp", *words],
+        env=os.environ | names, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Run: ") == 2  # one process speaks, in each of its two lives
+    assert "step-000005, step 5 of 12" in done.stdout
+    assert "process 0 of 2 cannot go on: another one ended" in done.stderr
+    folder = tmp_path / "run"
+    run = json.loads((folder / "run.json").read_text())
+    assert (run["processes"], run["parallel"]) == (2, "fsdp")
+    checkpoint = folder / "checkpoints" / "step-000012"
+    assert len(list(checkpoint.glob("model-*-of-00002.safetensors"))) == 2
+    assert_same_run(read_state(checkpoint)[0], alone)
 
 
 def test_what_cannot_be_dealt_is_refused(seen):
