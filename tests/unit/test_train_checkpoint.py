@@ -24,6 +24,7 @@ from minimind_wiki.train.folder import saved_run
 from minimind_wiki.train.loop import Loop
 from minimind_wiki.train.manifest import MANIFEST, check, seal
 from minimind_wiki.train.optim import make_optimizer, optimizer_tensors
+from minimind_wiki.train.parallel import Dealing
 from minimind_wiki.train.pretrain import pretrain
 from minimind_wiki.train.report import Quiet
 from minimind_wiki.train.resume import find_whole
@@ -394,7 +395,7 @@ def test_the_order_of_the_data_knows_no_processes_and_no_past(kind, tmp_path, mo
     assert not torch.equal(expected[5].ids_BT, expected[6].ids_BT)
     processes = [fresh() for _ in range(4)]
     for step in (5, 6, 7, 5):
-        rows = [feed.at(step).ids_BT[rank::4] for rank, feed in enumerate(processes)]
-        assert torch.equal(torch.stack(rows, 1).flatten(0, 1), expected[step].ids_BT)
-        labels = [feed.at(step).labels_BT[rank::4] for rank, feed in enumerate(processes)]
-        assert torch.equal(torch.stack(labels, 1).flatten(0, 1), expected[step].labels_BT)
+        dealt = [Dealing(rank, 4).rows(feed.at(step)) for rank, feed in enumerate(processes)]
+        for part in ("ids_BT", "labels_BT"):
+            rows = torch.stack([getattr(mine, part) for mine in dealt], 1).flatten(0, 1)
+            assert torch.equal(rows, getattr(expected[step], part))
