@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,16 +20,11 @@ import torch
 from minimind_wiki.model import Transformer
 from minimind_wiki.model.moe_balance import Balancer
 from minimind_wiki.tokenizer import Tokenizer
+from minimind_wiki.train import faults
 from minimind_wiki.train.batches import Tokens
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.device import Place
-from minimind_wiki.train.faults import (
-    NonFinite,
-    check_batch,
-    is_out_of_memory,
-    non_finite,
-    out_of_memory,
-)
+from minimind_wiki.train.faults import NonFinite
 from minimind_wiki.train.feeds import Feed
 from minimind_wiki.train.loggers import Logger
 from minimind_wiki.train.measure import held_out_loss, sample, world_exam
@@ -97,33 +93,35 @@ class Loop:
 
     def batch(self, step: int) -> Tokens:
         """The batch of a step, looked at and ready for the device."""
-        batch = check_batch(self.feed.at(step), self.model.config, step)
+        batch = faults.check_batch(self.feed.at(step), self.model.config, step)
         return batch.pinned() if self.place.device.type == "cuda" else batch
 
     def step(self, batch: Tokens) -> float:
         """One optimizer step; the mean loss in nats over the batch's predicted tokens.
 
-        Nothing has moved when it raises: NonFinite, OutOfMemory.
+        When it raises (NonFinite, OutOfMemory), no weight has moved and no gradient is left.
         """
         rate = self.rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        full = False
         try:
-            loss, self.norm = self.gradients(batch)
-        except (RuntimeError, MemoryError) as error:
+            return self.update(batch)
+        except Exception as error:
             self.optimizer.zero_grad(set_to_none=True)
-            if not is_out_of_memory(error):
+            if not faults.is_out_of_memory(error):
                 raise
-            full = True
-        if full:  # outside of `except`, whose traceback holds the tensors that filled the memory
-            raise out_of_memory(self.state.step, self.config, self.model, self.optimizer,
-                                self.place, self.chunk)  # fmt: skip
+            traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
+            raise faults.out_of_memory(self.state.step, self.config, self.model, self.optimizer,
+                                self.place, self.chunk) from None  # fmt: skip
+
+    def update(self, batch: Tokens) -> float:
+        """Gradient, a look at it, and the step; returns the mean loss."""
+        loss, self.norm = self.gradients(batch)
         overflow = self.scaler.is_enabled() and not math.isfinite(self.norm)
-        if not math.isfinite(loss) or not (math.isfinite(self.norm) or overflow):
-            self.optimizer.zero_grad(set_to_none=True)
-            what = f"gradient norm is {self.norm}" if math.isfinite(loss) else f"loss is {loss}"
-            raise self.blown_up(what)
+        if not math.isfinite(loss):
+            raise self.blown_up(f"loss is {loss}")
+        if not (math.isfinite(self.norm) or overflow):
+            raise self.blown_up(f"gradient norm is {self.norm}")
         self.scaler.step(self.optimizer)  # float16: not where a gradient overflowed
         self.scaler.update()
         if self.balancer:
@@ -164,7 +162,7 @@ class Loop:
 
     def blown_up(self, what: str) -> NonFinite:
         """The error for numbers that are none."""
-        return non_finite(what, self.state.step, self.rate(), self.config, self.place,
+        return faults.non_finite(what, self.state.step, self.rate(), self.config, self.place,
                           self.last_saved)  # fmt: skip
 
     def keep(self) -> None:

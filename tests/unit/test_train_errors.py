@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+import weakref
 
 import pytest
 import torch
@@ -197,6 +198,35 @@ def test_out_of_memory_says_what_would_fit(error, monkeypatch):
         run, OutOfMemory, rf"out of memory at step 3 with 4 rows of 32 tokens .*A row needs about "
         rf"{re.escape(faults.size(row))} .*Try --micro-batch-size 2 .*or --activation-checkpoin",
     )  # fmt: skip
+
+
+def test_out_of_memory_in_the_optimizers_first_step_is_told_too(monkeypatch):
+    run = make_loop()
+    start = snapshot(run)
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_, **__: cuda_error())
+    with pytest.raises(OutOfMemory, match="out of memory at step 1 "):
+        run.run()
+    assert all(torch.equal(a, b) for a, b in zip(start, snapshot(run), strict=True))
+
+
+def test_what_filled_the_memory_is_let_go_before_it_is_counted(monkeypatch):
+    """The logits of the failed step are gone when what is free is asked for."""
+    run, alive = make_loop(), []
+    good = run.forward
+
+    def forward(*batch):
+        loss = good(*batch)
+        alive.append(weakref.ref(loss))
+        cuda_error()
+
+    def free(device):
+        assert alive and all(ref() is None for ref in alive)
+        return 0
+
+    run.forward = forward
+    monkeypatch.setattr(faults, "free_bytes", free)
+    with pytest.raises(OutOfMemory):
+        run.run()
 
 
 def test_where_no_row_fits_other_ways_are_named(monkeypatch):
