@@ -9,9 +9,9 @@ at once, torch's AdamW, gradients clipped. Two kinds of rows:
 - *full rows*: all of the same length, so that nothing is won by packing.
 
 Tokens per second are useful ones: those that are predicted. The arms take turns, step by step, in
-one process; the median of the ratios of neighbouring steps is printed. Memory is the highest
-resident size of a fresh process that trains one arm alone, less that of a process that only
-imports what the arms import.
+one process; the median of the ratios of neighbouring steps is printed. Memory is, on a GPU, the
+most that torch held there; on a CPU the highest resident size of a fresh process that trains one
+arm alone, less that of a process that only imports what the arms import.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from minimind_wiki.model import ModelConfig, Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.train.batches import Tokens, from_packed
 from minimind_wiki.train.config import TrainConfig
-from minimind_wiki.train.device import choose
+from minimind_wiki.train.device import Place, choose
 from minimind_wiki.train.feeds import Feed
 from minimind_wiki.train.loop import Loop, State
 from minimind_wiki.train.optim import make_optimizer
@@ -70,18 +70,20 @@ def packed(rows: list[np.ndarray], batch: int, length: int) -> Tokens:
 class Plain:
     """transformers' model and torch's optimizer, as a loop is usually written."""
 
-    def __init__(self, config: ModelConfig, dtype: torch.dtype) -> None:
+    def __init__(self, config: ModelConfig, place: Place, args: argparse.Namespace) -> None:
         from transformers import AutoConfig, AutoModelForCausalLM
 
         hub = config_to_hub(config)
         self.model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**hub))
-        self.model.train()
+        self.model.to(place.device).train()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
-        self.place = choose("cpu", str(dtype).removeprefix("torch."))
+        self.place = place
+        self.forward = torch.compile(self.model) if args.compile else self.model
 
     def __call__(self, batch: Tokens) -> None:
+        batch = batch.to(self.place.device)
         with self.place.autocast():
-            logits = self.model(input_ids=batch.ids_BT, use_cache=False).logits
+            logits = self.forward(input_ids=batch.ids_BT, use_cache=False).logits
             loss = F.cross_entropy(logits.flatten(0, 1).float(), batch.labels_BT.flatten())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -92,17 +94,17 @@ class Plain:
 class Ours:
     """The loop's own step."""
 
-    def __init__(self, shape: ModelConfig, dtype: torch.dtype, batch: int) -> None:
-        config = TrainConfig(batch_size=batch, learning_rate=1e-4)
-        self.model = Transformer(shape)
+    def __init__(self, shape: ModelConfig, place: Place, args: argparse.Namespace) -> None:
+        config = TrainConfig(batch_size=args.rows, learning_rate=1e-4)
+        self.model = Transformer(shape).to(place.device)
+        self.forward = torch.compile(self.model) if args.compile else self.model
         optimizer = make_optimizer("adamw", self.model, 0.1, (0.9, 0.99))
-        place = choose("cpu", str(dtype).removeprefix("torch."))
         nothing: Feed = None  # type: ignore[assignment]  # the batches are given to each step
         self.loop = Loop(config, self.model, optimizer, ByteTokenizer(), nothing, place, State(),
                          Quiet())  # fmt: skip
 
     def __call__(self, batch: Tokens) -> None:
-        self.loop.step(self.model, batch)
+        self.loop.step(self.forward, batch)
 
 
 def make_arms(
@@ -110,7 +112,7 @@ def make_arms(
 ) -> dict[str, tuple[Callable[[Tokens], None], Callable[[int], Tokens]]]:
     """For each arm its step and its batches by number."""
     shape = preset(args.preset)
-    dtype = getattr(torch, args.dtype)
+    place = choose(args.device, args.dtype)
     rows, length, vocab = args.rows, args.length, shape.vocab_size
     many = 8 * rows  # texts enough to choose from when rows are packed
 
@@ -127,21 +129,24 @@ def make_arms(
     for arm in wanted:
         kind = arm.split(",")[0]
         if kind not in steps:
-            steps[kind] = Plain(shape, dtype) if kind == "plain" else Ours(shape, dtype, rows)
+            steps[kind] = (Plain if kind == "plain" else Ours)(shape, place, args)
     return {arm: (steps[arm.split(",")[0]], batches[arm]) for arm in wanted}
 
 
 def highest_megabytes() -> float:
-    """Highest resident size of this process. Not getrusage: a child begins with its parent's."""
+    """What this process held at most. Not getrusage: a child begins with its parent's."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return float(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
 
 
 def peak_megabytes(args: argparse.Namespace, arm: str) -> float:
-    """Highest resident size of a fresh process that takes three steps of `arm` ("": none)."""
-    words = [sys.executable, __file__, "--alone", arm or "nothing", "--preset", args.preset,
-             "--rows", str(args.rows), "--length", str(args.length), "--dtype", args.dtype,
-             "--threads", str(args.threads)]  # fmt: skip
+    """The memory of a fresh process that takes three steps of `arm` ("": none)."""
+    words = [sys.executable, __file__, "--alone", arm or "nothing"]
+    for name in ("preset", "rows", "length", "dtype", "threads", "device"):
+        words += [f"--{name}", str(getattr(args, name))]
+    words += ["--compile"] if args.compile else []
     return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
 
@@ -152,6 +157,8 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=512, help="tokens in a row")
     parser.add_argument("--steps", type=int, default=6, help="timed steps of each arm")
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16, of all arms")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--compile", action="store_true", help="torch.compile, of all arms")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--alone", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -171,6 +178,8 @@ def main() -> None:
             rows = batch(number)
             began = time.perf_counter()
             step(rows)
+            if args.device == "cuda":
+                torch.cuda.synchronize()
             speeds[arm].append(rows.predicted / (time.perf_counter() - began))
     empty = peak_megabytes(args, "")
     memory = {arm: peak_megabytes(args, arm) - empty for arm in ARMS}
