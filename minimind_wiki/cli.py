@@ -28,6 +28,7 @@ VERBS = {
     "generate": "continue a prompt with a trained model",
     "tokenizer": "learn a vocabulary, compare vocabularies",
     "evaluate": "score a trained model",
+    "models": "list and verify the trained models that ship",
     "experiment": "list, run, render and check the experiments of the book",
     "exercise": "check your solution of an exercise",
     "new": "write the skeleton of a new module",

@@ -172,9 +172,9 @@ def near_the_floor(record):
 
 @experiment.claim()
 def in_fifteen_minutes(record):
-    """Each run trains for at most 15 minutes, on one core."""
-    longest = max(max(record.seeds(arm, "training_seconds")) for arm in record.arms)
-    return longest <= 900, f"longest {longest / 60:.1f} minutes"
+    """Each run needs at most fifteen minutes of two cores, 30 core-minutes, measuring included."""
+    most = max(max(record.seeds(arm, "cpu_seconds")) for arm in record.arms)
+    return most <= 1800, f"at most {most / 60:.1f} core-minutes"
 
 
 @experiment.claim()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     from minimind_wiki.evaluate.baselines import baselines
     from minimind_wiki.evaluate.likelihood import log_likelihood
+    from minimind_wiki.evaluate.shipped import document_begin
     from minimind_wiki.evaluate.world_exam import SECTIONS, by_likelihood, exam
     from minimind_wiki.infer import load_model_folder
     from minimind_wiki.train.device import choose
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     model, tokenizer = load_model_folder(folder, place.device)
     if tokenizer is None:
         raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a question.")
-    begin = read_begin(folder)
+    begin = document_begin(folder)
     judge = partial(by_likelihood, log_likelihood(model, tokenizer, begin))
     print(f"World exam of {args.model}: the likeliest of the options counts as its answer. A trick "
           "looks only at places and lengths.")  # fmt: skip
@@ -59,10 +59,3 @@ def run(args: argparse.Namespace) -> int:
         best = max(tricks, key=lambda trick: tricks[trick])
         print(f"{score}  best trick {tricks[best]:.1%} ({best})", flush=True)
     return 0
-
-
-def read_begin(folder: Path) -> tuple[int, ...]:
-    """The ids that begin each document of the model's training, as its run.json says; or none."""
-    path = folder / "run.json"
-    run = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return tuple(run.get("document_begin", ()))

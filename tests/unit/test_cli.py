@@ -90,6 +90,7 @@ def test_the_pipe_of_something_else_is_not_hidden(monkeypatch):
 
 ACTIONS = [("data", name) for name in ("list", "fetch", "check", "clean", "shard", "world")]
 ACTIONS += [("tokenizer", name) for name in ("train", "compare")]
+ACTIONS += [("models", name) for name in ("list", "verify", "add")]
 
 
 @pytest.mark.parametrize("words", [*((verb,) for verb in cli.VERBS), *ACTIONS], ids=" ".join)
