@@ -17,14 +17,12 @@ from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer import load_model_folder
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
-from minimind_wiki.train import checkpoint, feeds, generators
+from minimind_wiki.train import checkpoint, generators
 from minimind_wiki.train.config import TrainConfig
-from minimind_wiki.train.feeds import make_feed
 from minimind_wiki.train.folder import saved_run
 from minimind_wiki.train.loop import Loop
 from minimind_wiki.train.manifest import MANIFEST, check, seal
 from minimind_wiki.train.optim import make_optimizer, optimizer_tensors
-from minimind_wiki.train.parallel import Dealing
 from minimind_wiki.train.pretrain import pretrain
 from minimind_wiki.train.report import Quiet
 from minimind_wiki.train.resume import find_whole
@@ -361,41 +359,3 @@ def test_tensors_are_written_from_where_they_lie(tmp_path, monkeypatch):
     own = {v.data_ptr() for state in optimizer.state.values() for v in state.values()}
     found = {tensor.data_ptr() for tensor in written["optimizer.safetensors"].values()}
     assert len(found) > 20 and found == own
-
-
-# --- the data's order -----------------------------------------------------------------------------
-def shards(folder):
-    from minimind_wiki.data.tokenize import tokenize_files
-
-    source = folder / "texts.jsonl"
-    texts = embedded_text(40).split("\n\n")
-    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    tokenize_files([source], folder / "shards", ByteTokenizer(), shard_tokens=4000)
-    return str(folder / "shards")
-
-
-@pytest.mark.parametrize("kind", ["text", "documents", "world", "shards"])
-def test_the_order_of_the_data_knows_no_processes_and_no_past(kind, tmp_path, monkeypatch):
-    """A batch is a function of seed and step: four processes that begin at step 5 read rows which,
-    put together, are the batch that one process read on its way from step 0."""
-    monkeypatch.setattr(feeds, "BIGRAM_TOKENS", 1)
-    corpus = None
-    if kind in ("text", "documents"):
-        parts = (embedded_text(40),) if kind == "text" else tuple(embedded_text(40).split("\n\n"))
-        corpus = Corpus("x", parts, "a test", "x")
-    data = {"world": "world", "shards": shards(tmp_path) if kind == "shards" else ""}.get(kind, "")
-    length = 512 if kind == "world" else 32
-    config = dataclasses.replace(CONFIG, data=data, context_length=length, eval_windows=2)
-
-    def fresh():
-        return make_feed(config, ByteTokenizer(), corpus)
-
-    alone = fresh()
-    expected = [alone.at(step) for step in range(8)]
-    assert not torch.equal(expected[5].ids_BT, expected[6].ids_BT)
-    processes = [fresh() for _ in range(4)]
-    for step in (5, 6, 7, 5):
-        dealt = [Dealing(rank, 4).rows(feed.at(step)) for rank, feed in enumerate(processes)]
-        for part in ("ids_BT", "labels_BT"):
-            rows = torch.stack([getattr(mine, part) for mine in dealt], 1).flatten(0, 1)
-            assert torch.equal(rows, getattr(expected[step], part))
