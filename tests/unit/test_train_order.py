@@ -1,4 +1,4 @@
-"""A batch is a function of seed and step: not of the past, and not of how many processes read it."""
+"""A batch is a function of seed and step: neither of the past nor of how many processes read it."""
 
 import json
 
