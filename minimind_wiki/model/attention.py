@@ -24,6 +24,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from minimind_wiki.model.cache import KVCache
 from minimind_wiki.model.config import ModelConfig
+from minimind_wiki.model.linear import Linear
 from minimind_wiki.model.masks import Lengths, causal_mask
 from minimind_wiki.model.norm import RMSNorm
 from minimind_wiki.model.rope import apply_rope
@@ -130,10 +131,10 @@ class Attention(nn.Module):
         hidden, bias = config.hidden_size, config.family == "gpt2"
         inner = config.num_attention_heads * config.head_dim
         shared = config.num_key_value_heads * config.head_dim
-        self.q_proj = nn.Linear(hidden, inner, bias=bias)
-        self.k_proj = nn.Linear(hidden, shared, bias=bias)
-        self.v_proj = nn.Linear(hidden, shared, bias=bias)
-        self.o_proj = nn.Linear(inner, hidden, bias=bias)
+        self.q_proj = Linear(hidden, inner, bias=bias)
+        self.k_proj = Linear(hidden, shared, bias=bias)
+        self.v_proj = Linear(hidden, shared, bias=bias)
+        self.o_proj = Linear(inner, hidden, bias=bias)
         self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else None
 

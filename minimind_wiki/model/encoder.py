@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.model.attention import fused_causal_attention
+from minimind_wiki.model.linear import Linear
 from minimind_wiki.model.norm import LayerNorm
 
 
@@ -89,9 +90,9 @@ class SelfAttention(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
-        self.query = nn.Linear(config.hidden_size, config.hidden_size)
-        self.key = nn.Linear(config.hidden_size, config.hidden_size)
-        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.query = Linear(config.hidden_size, config.hidden_size)
+        self.key = Linear(config.hidden_size, config.hidden_size)
+        self.value = Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x_BTD: Tensor, allowed: Tensor) -> Tensor:
         q_BHTD, k_BHTD, v_BHTD = (
@@ -107,7 +108,7 @@ class AddNorm(nn.Module):
 
     def __init__(self, size: int, config: EncoderConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(size, config.hidden_size)
+        self.dense = Linear(size, config.hidden_size)
         self.LayerNorm = LayerNorm(config.hidden_size, config.layer_norm_eps)
 
     def forward(self, x: Tensor, residual_BTD: Tensor) -> Tensor:
@@ -120,7 +121,7 @@ class EncoderBlock(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         mix, end = SelfAttention(config), AddNorm(config.hidden_size, config)
-        wide = nn.Linear(config.hidden_size, config.intermediate_size)
+        wide = Linear(config.hidden_size, config.intermediate_size)
         self.attention = nn.ModuleDict({"self": mix, "output": end})
         self.intermediate = nn.ModuleDict({"dense": wide})
         self.output = AddNorm(config.intermediate_size, config)
@@ -154,9 +155,9 @@ class Predictions(nn.Module):
         super().__init__()
         hidden = config.hidden_size
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
-        dense, norm = nn.Linear(hidden, hidden), LayerNorm(hidden, config.layer_norm_eps)
+        dense, norm = Linear(hidden, hidden), LayerNorm(hidden, config.layer_norm_eps)
         self.transform = nn.ModuleDict({"dense": dense, "LayerNorm": norm})
-        self.decoder = nn.Linear(hidden, config.vocab_size)
+        self.decoder = Linear(hidden, config.vocab_size)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         return self.decoder(self.transform["LayerNorm"](F.gelu(self.transform["dense"](x_BTD))))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from minimind_wiki.errors import WrongCall, unknown
 from minimind_wiki.model.encoder import padding_mask
+from minimind_wiki.model.linear import Linear
 from minimind_wiki.model.masks import causal_mask
 from minimind_wiki.model.norm import RMSNorm
 
@@ -79,8 +80,8 @@ class BiasedAttention(nn.Module):
         super().__init__()
         hidden, self.heads = config.hidden_size, config.num_attention_heads
         inner, rows = self.heads * config.head_dim, config.relative_attention_num_buckets
-        self.q, self.k, self.v = (nn.Linear(hidden, inner, bias=False) for _ in range(3))
-        self.o = nn.Linear(inner, hidden, bias=False)
+        self.q, self.k, self.v = (Linear(hidden, inner, bias=False) for _ in range(3))
+        self.o = Linear(inner, hidden, bias=False)
         self.relative_attention_bias = nn.Embedding(rows, self.heads) if has_table else None
 
     def forward(self, x_BTE: Tensor, bias: Tensor, memory_BSE: Tensor | None = None) -> Tensor:
@@ -100,8 +101,8 @@ class FeedForward(nn.Module):
         super().__init__()
         self.gated = config.feed_forward_proj == "gated-gelu"
         for name in ("wi_0", "wi_1") if self.gated else ("wi",):
-            self.add_module(name, nn.Linear(config.hidden_size, config.intermediate_size, False))
-        self.wo = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+            self.add_module(name, Linear(config.hidden_size, config.intermediate_size, False))
+        self.wo = Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         wide = self.get_submodule("wi_0" if self.gated else "wi")(x)
@@ -166,7 +167,7 @@ class EncoderDecoder(nn.Module):
             self.shared = nn.Embedding(config.vocab_size, config.hidden_size)
             self.encoder = Stack(config, self.shared, decodes=False)
             self.decoder = Stack(config, self.shared, decodes=True)
-            self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+            self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
         if device.type != "meta":
             self.to_empty(device=device)
         if config.tie_word_embeddings:

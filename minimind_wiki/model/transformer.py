@@ -25,6 +25,7 @@ from minimind_wiki.errors import WrongCall
 from minimind_wiki.model.block import Block, make_norm
 from minimind_wiki.model.cache import KVCache
 from minimind_wiki.model.config import ModelConfig
+from minimind_wiki.model.linear import Linear
 from minimind_wiki.model.masks import positions_in
 from minimind_wiki.model.positions import sinusoidal
 from minimind_wiki.model.rope_scaling import RotaryTables
@@ -127,7 +128,7 @@ class Transformer(nn.Module):
         device = torch.get_default_device()
         with torch.device("meta"):  # no memory yet, and no draw from torch's global generator
             self.model = Decoder(config)
-            self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+            self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
         if device.type != "meta":
             self.to_empty(device=device)
         if config.tie_word_embeddings:

@@ -24,6 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.model import Transformer
+from minimind_wiki.model.linear import product
 from minimind_wiki.model.moe_balance import Balancer
 
 LARGE = 1 << 24  # scores: 64 MiB in float32, several times over in the plain form
@@ -100,7 +101,7 @@ def _chunks(
     total = torch.zeros((), device=hidden_ND.device)
     for at in range(0, len(hidden_ND), chunk):
         hidden_CD, labels_C = hidden_ND[at : at + chunk].to(dtype), labels_N[at : at + chunk]
-        scores_CV = (hidden_CD @ weight_VD.T).float()
+        scores_CV = product(hidden_CD, weight_VD).float()
         asked_C, right_C1 = labels_C != IGNORE, labels_C.clamp_min(0)[:, None]
         lse_C = scores_CV.logsumexp(-1)
         loss_C = lse_C - (1 - smoothing) * scores_CV.gather(1, right_C1)[:, 0]
@@ -119,9 +120,9 @@ def _chunks(
             grad_CV.scatter_add_(1, right_C1, torch.full_like(lse_C, smoothing - 1)[:, None])
             grad_CV.masked_fill_(~asked_C[:, None], 0.0)
             grad = grad_CV.to(dtype)
-            d_hidden_ND[at : at + chunk] = grad @ weight_VD
+            d_hidden_ND[at : at + chunk] = product(grad, weight_VD.T)
             if d_weight_VD is not None:
-                d_weight_VD += grad.T @ hidden_CD
+                d_weight_VD += product(grad.T, hidden_CD.T)
     return total
 
 
