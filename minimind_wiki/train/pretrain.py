@@ -134,6 +134,8 @@ def _train(
         report.line(f"Processes: {group.size} ({group.kind}), started by torchrun.")
     if group.apart and place.dtype is torch.float16:
         raise WrongCall(f"float16 does not go with {group.kind}: use --dtype bfloat16.")
+    if group.kind == "tensor" and config.optimizer == "muon":
+        raise WrongCall("muon does not go with tensor, which cuts its matrices: use ddp or fsdp.")
     if config.activation_checkpointing:
         recompute_blocks(model)
     chunk, told = (0, "") if group.apart else loss_chunk(config, model, place, group)
