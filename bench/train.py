@@ -99,7 +99,8 @@ class Ours:
     """The loop's own step."""
 
     def __init__(self, shape: ModelConfig, place: Place, args: argparse.Namespace) -> None:
-        config = TrainConfig(batch_size=args.rows, context_length=args.length, learning_rate=1e-4)
+        config = TrainConfig(batch_size=args.rows, micro_batch_size=args.micro, learning_rate=1e-4,
+                             context_length=args.length)  # fmt: skip
         self.model = Transformer(shape).to(place.device)
         chunk, _ = loss_chunk(config, self.model, place, Alone())
         forward = LossModel(self.model, chunk)
@@ -151,7 +152,7 @@ def highest_megabytes() -> float:
 def peak_megabytes(args: argparse.Namespace, arm: str) -> float:
     """The memory of a fresh process that takes three steps of `arm` ("": none)."""
     words = [sys.executable, __file__, "--alone", arm or "nothing"]
-    for name in ("preset", "rows", "length", "dtype", "threads", "device"):
+    for name in ("preset", "rows", "micro", "length", "dtype", "threads", "device"):
         words += [f"--{name}", str(getattr(args, name))]
     words += ["--compile"] if args.compile else []
     return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
@@ -162,6 +163,7 @@ def main() -> None:
     parser.add_argument("--preset", default="26m")
     parser.add_argument("--rows", type=int, default=4, help="rows in a step")
     parser.add_argument("--length", type=int, default=512, help="tokens in a row")
+    parser.add_argument("--micro", type=int, default=0, help="rows at a time, of our arms (0: all)")
     parser.add_argument("--steps", type=int, default=6, help="timed steps of each arm")
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16, of all arms")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

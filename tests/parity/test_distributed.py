@@ -281,6 +281,7 @@ def test_what_cannot_be_dealt_is_refused(seen):
         assert "make batch_size a multiple of 2" in one["odd rows"]
         assert "num_attention_heads is 3, which 2 processes cannot share" in one["odd heads"]
         assert "alibi" in one["alibi"]
+        assert "muon does not go with tensor" in one["muon"]
         assert "dense blocks only" in one["experts"]
 
 
