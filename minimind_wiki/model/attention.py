@@ -78,12 +78,15 @@ def fused_causal_attention(
         mask = causal_mask(queries, keys, q_BHTD.device)
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.to(q_BHTD.dtype)  # the kernel takes no other
+    causal = False
+    if mask is None and queries > 1:  # an `if`, as `queries` may be a symbol of the compiler's
+        causal = True
     return F.scaled_dot_product_attention(
         q_BHTD,
         k_BKSD,
         v_BKSD,
         attn_mask=mask,
-        is_causal=mask is None and queries > 1,
+        is_causal=causal,
         enable_gqa=q_BHTD.shape[1] != k_BKSD.shape[1],
     )
 

@@ -35,7 +35,8 @@ PRESETS: dict[str, dict[str, Any]] = {
                                   num_experts=4, num_experts_per_tok=2, num_shared_experts=1,
                                   norm_topk_prob=True),
     "64m": _MINIMIND3,
-    "moe-198m": _MINIMIND3 | dict(num_experts=4, num_experts_per_tok=1),
+    "moe-198m": _MINIMIND3 | dict(num_experts=4, num_experts_per_tok=1,
+                                  router_aux_loss_coef=0.004),  # 5e-4 for each of 8 layers
     "gpt2-124m": dict(family="gpt2", vocab_size=50257, hidden_size=768, num_hidden_layers=12,
                       num_attention_heads=12, intermediate_size=3072, rms_norm_eps=1e-5,
                       max_position_embeddings=1024,

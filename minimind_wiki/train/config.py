@@ -100,6 +100,8 @@ class TrainConfig:
     """Batches that a thread makes ahead (0: none)."""
     log_to: str = ""
     """tensorboard, wandb or both with a comma; needs that package."""
+    attention: str = "auto"
+    """auto, plain, fused, packed (CPU) or flex (CUDA, with --compile)."""
     compile: bool = False
     """torch.compile: faster steps after a minute of compiling."""
     parallel: str = "ddp"

@@ -124,5 +124,5 @@ def refuse_used(out: Path) -> None:
             f"{out} holds an unfinished run. Add --resume to go on with it, or choose another "
             "--out."
         )
-    if out.is_dir() and any(entry.name != "checkpoints" for entry in out.iterdir()):
+    if out.is_dir() and any(e.name not in ("checkpoints", "logs") for e in out.iterdir()):
         raise MinimindError(f"{out} is not empty. Give --out a folder that does not exist yet.")

@@ -41,8 +41,9 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise missing("tensorboard") from error
-        # what an interrupted run wrote after its last checkpoint is hidden, not shown twice
-        self.writer: Any = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+        # what an interrupted run wrote after its last checkpoint, or one that failed before its
+        # first, is hidden, not shown twice
+        self.writer: Any = SummaryWriter(str(folder), purge_step=step + 1 if step else 0)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():

@@ -136,6 +136,9 @@ def _train(
         raise WrongCall(f"float16 does not go with {group.kind}: use --dtype bfloat16.")
     if group.kind == "tensor" and config.optimizer == "muon":
         raise WrongCall("muon does not go with tensor, which cuts its matrices: use ddp or fsdp.")
+    if config.attention == "flex" and not (place.device.type == "cuda" and config.compile):
+        raise WrongCall("flex attention needs a CUDA device and --compile; use --attention auto.")
+    model.model.attention_backend = config.attention
     if config.activation_checkpointing:
         recompute_blocks(model)
     chunk, told = (0, "") if group.apart else loss_chunk(config, model, place, group)

@@ -23,6 +23,11 @@ def recompute_blocks(model: Transformer) -> None:
     The form that is not reentrant: gradients reach everything inside a block, also what it hands
     out beside its result, and `torch.compile` sees through it. Names in the state dict stay.
     """
+    # Compiled experts would break the graph in every block: they leave their scores for the
+    # balancing losses, and the second forward may not. Once is enough.
+    settings = torch._dynamo.config
+    if hasattr(settings, "skip_fwd_side_effects_in_bwd_under_checkpoint"):  # not in every torch
+        settings.skip_fwd_side_effects_in_bwd_under_checkpoint = True
     for block in model.model.layers:
         block.forward = partial(_twice, block.forward)
 

@@ -65,6 +65,13 @@ def test_a_decoder_is_one_graph(name, packed):
     assert graphs(model, ids(20 if long else 12), documents_BT=documents) == 1
 
 
+def test_a_decoder_compiled_for_one_length_takes_another():
+    model = Transformer(ModelConfig(**SIZES, max_position_embeddings=64))
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    for time in (12, 20, 1):
+        torch.testing.assert_close(compiled(ids(time)), model(ids(time)))
+
+
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 def test_with_flex_attention_it_is_one_graph_too(monkeypatch):
     monkeypatch.setattr(flex, "_validate_device", lambda *tensors: None)  # it refuses CPU gradients

@@ -6,9 +6,10 @@ import threading
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from minimind_wiki.data import Corpus, embedded_text
-from minimind_wiki.errors import MinimindError
+from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.train import device as devices
 from minimind_wiki.train.batches import Tokens
@@ -143,7 +144,27 @@ def test_a_run_with_recomputed_blocks_is_the_same_run(exact):
     assert go(activation_checkpointing=True).state.train["loss"] == exact
 
 
+def test_recomputed_experts_compile_without_a_break_in_every_block():
+    fields = {"num_experts": 4, "num_experts_per_tok": 2}
+    ids = torch.randint(0, 259, (2, 12), generator=torch.Generator().manual_seed(0))
+    graphs = []
+    for recompute in (False, True):
+        torch._dynamo.reset()
+        model = Transformer(preset("nano", **fields))
+        if recompute:
+            recompute_blocks(model)
+        counter = CompileCounterWithBackend("eager")
+        forward, loss = torch.compile(LossModel(model), backend=counter), LossModel(model)
+        for _ in range(2):
+            compiled = forward(ids, ids)
+            compiled.backward()
+        torch.testing.assert_close(compiled, loss(ids, ids))
+        graphs.append(counter.frame_count)
+    assert graphs[1] == graphs[0]  # seven where each block breaks
+
+
 def test_recomputed_blocks_compile_to_one_graph():
+    torch._dynamo.reset()  # what other tests have compiled decides which sizes are fixed
     model = Transformer(preset("nano", vocab_size=259), seed=0)
     recompute_blocks(model)
     ids_BT = torch.zeros(2, 16, dtype=torch.int64)
@@ -191,3 +212,12 @@ def test_an_error_in_the_thread_comes_at_its_own_step():
 def test_prefetch_changes_nothing(exact):
     assert go(prefetch=0).state.train["loss"] == exact
     assert go(prefetch=5).state.train["loss"] == exact
+
+
+def test_flex_attention_is_refused_where_it_cannot_train():
+    with pytest.raises(WrongCall, match="flex attention needs a CUDA device and --compile"):
+        go(attention="flex")
+
+
+def test_the_way_of_computing_attention_can_be_chosen(exact):
+    assert go(attention="plain").state.train["loss"] == pytest.approx(exact, rel=1e-5)
