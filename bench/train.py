@@ -8,15 +8,23 @@ at once, torch's AdamW, gradients clipped. Two kinds of rows:
   loop pads and ours packs;
 - *full rows*: all of the same length, so that nothing is won by packing.
 
-Tokens per second are useful ones: those that are predicted. The arms take turns, step by step, in
-one process; the median of the ratios of neighbouring steps is printed. Memory is, on a GPU, the
-most that torch held there; on a CPU the highest resident size of a fresh process that trains one
+With `--minimind DIR`, a checkout of github.com/jingyaogong/minimind, its own model file reads the
+same padded conversations by the step of its trainer (train_pretrain.py). A batch is one optimizer
+step for every arm; `--plain-micro 32` lets the plain loop and MiniMind's add up the gradients of 32
+rows at a time, as that trainer does.
+
+Tokens per second are useful ones: those that are predicted. The arms take turns in one process,
+`--turn` steps each, so that a GPU need not wait for the clock after every step; the median of the
+ratios of neighbouring turns is printed. On a GPU, utilisation is that of all places of a row,
+padding too (see `meters.py`), and memory is what a step held besides the weights and the
+optimizer's state. On a CPU, memory is the highest resident size of a fresh process that trains one
 arm alone, less that of a process that only imports what the arms import.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import subprocess
@@ -24,6 +32,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -39,6 +48,7 @@ from minimind_wiki.train.device import Place, choose
 from minimind_wiki.train.feeds import Feed
 from minimind_wiki.train.loop import Loop
 from minimind_wiki.train.losses import LossModel
+from minimind_wiki.train.meters import flops_per_token, peak_of
 from minimind_wiki.train.optim import make_optimizer
 from minimind_wiki.train.parallel import Alone
 from minimind_wiki.train.pretrain import loss_chunk
@@ -46,6 +56,7 @@ from minimind_wiki.train.report import Quiet
 from minimind_wiki.train.state import State
 
 ARMS = ("plain, conversations", "ours, conversations", "plain, full rows", "ours, full rows")
+THEIRS = "minimind, conversations"
 
 
 def conversations(count: int, longest: int, vocab: int, seed: int) -> list[np.ndarray]:
@@ -81,18 +92,62 @@ class Plain:
         self.model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**hub))
         self.model.to(place.device).train()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
-        self.place = place
+        self.place, self.rows = place, args.plain_micro or args.rows
         self.forward = torch.compile(self.model) if args.compile else self.model
 
+    def loss(self, batch: Tokens) -> torch.Tensor:
+        """Mean over the predicted tokens, from the scores of all places at once."""
+        logits = self.forward(input_ids=batch.ids_BT, use_cache=False).logits
+        return F.cross_entropy(logits.flatten(0, 1).float(), batch.labels_BT.flatten())
+
     def __call__(self, batch: Tokens) -> None:
-        batch = batch.to(self.place.device)
-        with self.place.autocast():
-            logits = self.forward(input_ids=batch.ids_BT, use_cache=False).logits
-            loss = F.cross_entropy(logits.flatten(0, 1).float(), batch.labels_BT.flatten())
-        loss.backward()
+        parts = list(batch.to(self.place.device).split(self.rows))
+        for part in parts:
+            with self.place.autocast():
+                loss = self.loss(part) / len(parts)
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def minimind_file(checkout: str) -> ModuleType:
+    """The module model/model_minimind.py of a MiniMind checkout; SystemExit if it is not there."""
+    path = Path(checkout) / "model" / "model_minimind.py"
+    spec = importlib.util.spec_from_file_location("model_minimind", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise SystemExit(f"{path} is not there. Give --minimind a checkout of MiniMind.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # transformers looks a model's module up by its name
+    spec.loader.exec_module(module)
+    for name in ("MiniMindConfig", "MiniMindForCausalLM"):
+        if not hasattr(module, name):
+            raise SystemExit(f"{path} has no {name}; give --minimind MiniMind 3 (2026) or newer.")
+    return module
+
+
+class MiniMinds(Plain):
+    """MiniMind's model and the step of its trainer, uncompiled as that trainer leaves it.
+
+    Its model shifts the labels itself. Since MiniMind 3 it has q/k-norm in every size.
+    """
+
+    def __init__(self, shape: ModelConfig, place: Place, args: argparse.Namespace) -> None:
+        module = minimind_file(args.minimind)
+        names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+                 "intermediate_size", "vocab_size", "rope_theta", "rms_norm_eps")  # fmt: skip
+        config = module.MiniMindConfig(**{name: getattr(shape, name) for name in names})
+        self.model = module.MiniMindForCausalLM(config).to(place.device).train()
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
+        self.place, self.rows = place, args.plain_micro or args.rows
+
+    def loss(self, batch: Tokens) -> torch.Tensor:
+        labels_BT = torch.cat([batch.ids_BT[:, :1], batch.labels_BT[:, :-1]], dim=1)
+        out = self.model(batch.ids_BT, labels=labels_BT)
+        return out.loss + out.aux_loss
+
+
+KINDS = {"plain": Plain, "minimind": MiniMinds}
 
 
 class Ours:
@@ -133,18 +188,17 @@ def make_arms(
         ARMS[2]: full,
         ARMS[3]: full,
     }
+    batches[THEIRS] = batches[ARMS[0]]
     steps: dict[str, Callable[[Tokens], None]] = {}
     for arm in wanted:
         kind = arm.split(",")[0]
         if kind not in steps:
-            steps[kind] = (Plain if kind == "plain" else Ours)(shape, place, args)
+            steps[kind] = KINDS.get(kind, Ours)(shape, place, args)
     return {arm: (steps[arm.split(",")[0]], batches[arm]) for arm in wanted}
 
 
 def highest_megabytes() -> float:
     """What this process held at most. Not getrusage: a child begins with its parent's."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated() / 2**20
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return float(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
 
@@ -152,23 +206,67 @@ def highest_megabytes() -> float:
 def peak_megabytes(args: argparse.Namespace, arm: str) -> float:
     """The memory of a fresh process that takes three steps of `arm` ("": none)."""
     words = [sys.executable, __file__, "--alone", arm or "nothing"]
-    for name in ("preset", "rows", "micro", "length", "dtype", "threads", "device"):
-        words += [f"--{name}", str(getattr(args, name))]
+    for name in (
+        "preset",
+        "rows",
+        "micro",
+        "plain_micro",
+        "length",
+        "dtype",
+        "threads",
+        "minimind",
+    ):
+        words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     words += ["--compile"] if args.compile else []
     return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
 
+def turns(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, dict[str, list[float]]]:
+    """Useful tokens/s, places/s and (on a GPU) megabytes of each arm in each turn."""
+    # one thread: the process's own clock, which stands still while other programs run
+    clock = time.process_time if args.threads == 1 and args.device == "cpu" else time.perf_counter
+    arms, cuda = make_arms(args, names), args.device == "cuda"
+    seen: dict[str, dict[str, list[float]]] = {
+        name: {"useful": [], "places": [], "megabytes": []} for name in names
+    }
+    for turn in range(args.steps + 1):
+        for name, (step, batch) in arms.items():
+            rows = [batch(args.turn * turn + number) for number in range(args.turn)]
+            if cuda:
+                rows = [part.pinned() for part in rows]
+                torch.cuda.reset_peak_memory_stats()
+                held = torch.cuda.memory_allocated()
+            began = clock()
+            for part in rows:
+                step(part)
+            if cuda:
+                torch.cuda.synchronize()
+            seconds = clock() - began
+            seen[name]["useful"].append(sum(part.predicted for part in rows) / seconds)
+            seen[name]["places"].append(sum(part.ids_BT.numel() for part in rows) / seconds)
+            if cuda:
+                most = torch.cuda.max_memory_allocated() - held
+                seen[name]["megabytes"].append(most / 2**20)
+    # the first turn compiles, and makes the optimizer's state
+    return {name: {k: v[1:] for k, v in told.items()} for name, told in seen.items()}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--preset", default="26m")
     parser.add_argument("--rows", type=int, default=4, help="rows in a step")
     parser.add_argument("--length", type=int, default=512, help="tokens in a row")
     parser.add_argument("--micro", type=int, default=0, help="rows at a time, of our arms (0: all)")
-    parser.add_argument("--steps", type=int, default=6, help="timed steps of each arm")
+    parser.add_argument("--plain-micro", type=int, default=0, help="the same, of the other arms")
+    parser.add_argument("--steps", type=int, default=6, help="timed turns of each arm")
+    parser.add_argument("--turn", type=int, default=1, help="steps of an arm in its turn")
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16, of all arms")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--compile", action="store_true", help="torch.compile, of all arms")
+    parser.add_argument("--compile", action="store_true", help="torch.compile, but for MiniMind's")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--minimind", default="", metavar="DIR", help="a checkout of MiniMind")
+    parser.add_argument("--no-memory", action="store_true", help="on a CPU: do not measure it")
+    parser.add_argument("--out", type=Path, metavar="F.json", help="a record of all this")
     parser.add_argument("--alone", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -180,29 +278,44 @@ def main() -> None:
                 step(batch(number))
         print(highest_megabytes())
         return
-    # one thread: the process's own clock, which stands still while other programs run
-    clock = time.process_time if args.threads == 1 and args.device == "cpu" else time.perf_counter
-    arms = make_arms(args, ARMS)
-    speeds: dict[str, list[float]] = {arm: [] for arm in ARMS}
-    for number in range(args.steps + 1):
-        for arm, (step, batch) in arms.items():
-            rows = batch(number)
-            began = clock()
-            step(rows)
-            if args.device == "cuda":
-                torch.cuda.synchronize()
-            speeds[arm].append(rows.predicted / (clock() - began))
-    empty = peak_megabytes(args, "")
-    memory = {arm: peak_megabytes(args, arm) - empty for arm in ARMS}
+    names = (*ARMS, THEIRS) if args.minimind else ARMS
+    seen = turns(args, names)
+    place = choose(args.device, args.dtype)
     found: dict[str, dict[str, float]] = {}
-    for arm in ARMS:
-        found[arm] = {"useful_tokens_per_second": round(statistics.median(speeds[arm][1:]), 1),
-                      "peak_megabytes": round(memory[arm])}  # fmt: skip
-    for plain, ours in (ARMS[:2], ARMS[2:]):
-        pairs = zip(speeds[plain][1:], speeds[ours][1:], strict=True)  # the first warms up
-        found[ours]["times_as_fast"] = round(statistics.median(b / a for a, b in pairs), 2)
-        found[ours]["times_the_memory"] = round(memory[ours] / memory[plain], 2)
+    for name, told in seen.items():
+        share = sum(told["useful"]) / sum(told["places"])  # each turn's seconds divide both
+        found[name] = {"useful_tokens_per_second": round(statistics.median(told["useful"]), 1),
+                       "useful_share": round(share, 3)}  # fmt: skip
+        if args.device == "cuda":
+            with torch.device("meta"):
+                flops = flops_per_token(Transformer(preset(args.preset)), args.length)
+            peak = peak_of(place)
+            found[name]["utilisation"] = round(
+                statistics.median(told["places"]) * flops / peak.flops, 4
+            )
+            found[name]["step_megabytes"] = round(max(told["megabytes"]))
+    if args.device == "cpu" and not args.no_memory:
+        empty = peak_megabytes(args, "")
+        for name in names:
+            found[name]["peak_megabytes"] = round(peak_megabytes(args, name) - empty)
+    pairs = {(ARMS[0], ARMS[1]): "", (ARMS[2], ARMS[3]): "", (THEIRS, ARMS[1]): "_as_minimind"}
+    for (other, ours), ending in pairs.items():
+        if other not in found:
+            continue
+        both = zip(seen[other]["useful"], seen[ours]["useful"], strict=True)
+        found[ours][f"times_as_fast{ending}"] = round(statistics.median(b / a for a, b in both), 2)
+        for kind in ("peak_megabytes", "step_megabytes"):
+            if kind in found[ours] and not ending:
+                share = found[ours][kind] / max(1, found[other][kind])
+                found[ours]["times_the_memory"] = round(share, 2)
     print(json.dumps(found, indent=1))
+    if args.out:
+        settings = {k: v for k, v in vars(args).items() if k not in ("out", "alone", "minimind")}
+        card = torch.cuda.get_device_name() if args.device == "cuda" else ""
+        peak_flops = {"peak_flops_per_second": peak_of(place).flops} if card else {}
+        record = {"settings": settings, "card": card, "torch": torch.__version__} | peak_flops
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(record | {"arms": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
