@@ -52,6 +52,8 @@ class TrainConfig:
     """adamw, or muon: orthogonal steps for the matrices of the blocks, AdamW for the rest."""
     learning_rate: float = 1.5e-3
     """Peak learning rate, reached after the warm-up."""
+    base_width: int = 0
+    """Width at which the rate was found; a wider model's matrices then take less (0: the rate)."""
     schedule: str = "cosine"
     """cosine, linear, wsd (stays, then falls late) or constant, each after the warm-up."""
     min_learning_rate: float = 0.0
@@ -116,7 +118,8 @@ class TrainConfig:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("micro_batch_size", "warmup_steps", "eval_every", "save_every", "threads",
                      "sample_tokens", "exam_items", "seed", "weight_decay", "gradient_clip",
-                     "min_learning_rate", "z_loss", "loss_chunk", "prefetch"):  # fmt: skip
+                     "min_learning_rate", "base_width", "z_loss", "loss_chunk",
+                     "prefetch"):  # fmt: skip
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         for item in dataclasses.fields(self):

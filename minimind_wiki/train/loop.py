@@ -29,6 +29,7 @@ from minimind_wiki.train.feeds import Feed
 from minimind_wiki.train.loggers import Logger
 from minimind_wiki.train.measure import held_out_loss, sample, world_exam
 from minimind_wiki.train.meters import Meter, flops_per_token
+from minimind_wiki.train.optim import set_learning_rate
 from minimind_wiki.train.parallel import Alone, clip_gradients, own_piece
 from minimind_wiki.train.prefetch import Prefetch
 from minimind_wiki.train.report import Report, clock, printable
@@ -101,9 +102,7 @@ class Loop:
 
         When it raises (NonFinite, OutOfMemory), no weight has moved and no gradient is left.
         """
-        rate = self.rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.optimizer, self.rate())
         try:
             return self.update(batch)
         except Exception as error:

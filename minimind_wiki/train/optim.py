@@ -2,10 +2,19 @@
 
 Decay pulls a weight towards zero. For a matrix that limits how strongly it mixes; for a norm's
 gain it would switch the layer off, and an embedding row that is rarely seen would only ever shrink.
+
+With a base width, a rate that was found for a narrow model serves a wide one: the matrices' groups
+carry a `scale`, by which the loop multiplies the learning rate. A row of a matrix sums over its
+inputs. AdamW moves each weight by about the rate, in directions that agree, so that the sum moves
+with the number of inputs; divided by it, it moves as in the narrow model (Yang et al. 2022,
+arXiv:2203.03466, table 8; without the paper's other changes: Wortsman et al. 2023,
+arXiv:2309.14322). Muon's step, of the same size, spreads over all directions, so that one input
+moves the sum only with the root (Yang et al. 2023, arXiv:2310.17813).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -34,16 +43,27 @@ def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
     return decayed, plain
 
 
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The rate of the next step: each group's is the run's times its own `scale`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("scale", 1.0)
+
+
 def make_adamw(
-    model: nn.Module, weight_decay: float, betas: tuple[float, float]
+    model: nn.Module, weight_decay: float, betas: tuple[float, float], scale: float = 1.0
 ) -> torch.optim.AdamW:
-    """AdamW over both groups. The learning rate is set by the loop before each step."""
+    """AdamW over both groups. The learning rate is set by the loop before each step.
+
+    `scale` is base width / width. AdamW multiplies the decay with the rate, so the decay is divided
+    by it: weights of all widths forget equally fast (Kosson et al. 2025, arXiv:2510.19093).
+    """
     named = dict(model.named_parameters())
     decayed, plain = decay_groups(model)
     groups = [
-        {"params": [named[name] for name in decayed], "weight_decay": weight_decay},
+        {"params": [named[name] for name in decayed], "weight_decay": weight_decay / scale,
+         "scale": scale},
         {"params": [named[name] for name in plain], "weight_decay": 0.0},
-    ]
+    ]  # fmt: skip
     cut = [isinstance(parameter, DTensor) for parameter in model.parameters()]
     fused = next(model.parameters()).device.type in ("cuda", "cpu")
     fused = fused and all(cut) == any(cut)  # the kernel does not mix whole tensors and pieces
@@ -56,23 +76,26 @@ def make_optimizer(
     weight_decay: float,
     betas: tuple[float, float],
     dtype: torch.dtype = torch.float32,
+    scale: float = 1.0,
 ) -> torch.optim.Optimizer:
     """`adamw`, or `muon`: the blocks' matrices by Muon, the rest by AdamW (see `muon.py`).
 
     `dtype` is that of Muon's products. An untied output head is a matrix, but it works on tokens
-    like an embedding, and stays with AdamW.
+    like an embedding, and stays with AdamW. `scale` is base width / width (see the module's text).
     """
     if name == "adamw":
-        return make_adamw(model, weight_decay, betas)
+        return make_adamw(model, weight_decay, betas, scale)
     named = dict(model.named_parameters())
     decayed, plain = decay_groups(model)
     matrices = [n for n in decayed if named[n].dim() == 2 and not n.startswith("lm_head")]
     others = [n for n in decayed if n not in matrices]
     groups: list[dict[str, Any]] = [
-        {"params": [named[n] for n in matrices], "weight_decay": weight_decay, "muon": True},
-        {"params": [named[n] for n in others], "weight_decay": weight_decay},
+        {"params": [named[n] for n in matrices], "weight_decay": weight_decay / math.sqrt(scale),
+         "scale": math.sqrt(scale), "muon": True},
+        {"params": [named[n] for n in others], "weight_decay": weight_decay / scale,
+         "scale": scale},
         {"params": [named[n] for n in plain], "weight_decay": 0.0},
-    ]
+    ]  # fmt: skip
     return MuonAdamW([group for group in groups if group["params"]], betas, dtype)
 
 

@@ -149,7 +149,9 @@ def _train(
     if config.compile:
         forward = torch.compile(forward)
     betas = (config.beta1, config.beta2)
-    optimizer = make_optimizer(config.optimizer, model, config.weight_decay, betas, place.dtype)
+    narrow = config.base_width / start.shape.hidden_size if config.base_width else 1.0
+    optimizer = make_optimizer(config.optimizer, model, config.weight_decay, betas, place.dtype,
+                               narrow)  # fmt: skip
     scaler, state = place.scaler(), State()
     if found:
         state = found.state
