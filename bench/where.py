@@ -56,9 +56,8 @@ def main() -> None:
         shares[kind] += own
         largest[kind] = max(largest.get(kind, (0.0, "")), (own, event.key))
     total = sum(shares.values())
-    print(
-        f"{args.preset}, {args.rows} x {args.length} tokens: {total / args.steps / 1e6:.2f} s a step"
-    )
+    seconds = total / args.steps / 1e6
+    print(f"{args.preset}, {args.rows} x {args.length} tokens: {seconds:.2f} s a step")
     for kind, own in sorted(shares.items(), key=lambda pair: -pair[1]):
         print(f"{own / total:7.1%}  {kind}  (most: {largest.get(kind, (0.0, '-'))[1]})")
 
