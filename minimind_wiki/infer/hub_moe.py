@@ -7,7 +7,8 @@
 | mixtral | routed experts in every layer, weights that sum to one | block_sparse_moe, w1 w2 w3 |
 | minimind_moe | everything else that this package builds; only it can read it | ours |
 
-Several shared experts are one wide one: F(x) + G(x) = [Wf Wg] [f(x); g(x)].
+Several shared experts are one wide one: F(x) + G(x) = Wf f(x) + Wg g(x), the product of
+Wf and Wg side by side with f(x) above g(x).
 """
 
 from __future__ import annotations
