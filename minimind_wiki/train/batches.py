@@ -8,50 +8,72 @@ Shapes: B windows in a batch, T tokens in a window.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from minimind_wiki.data.packing import IGNORE, Batch
-from minimind_wiki.errors import MinimindError
+from minimind_wiki.errors import MinimindError, WrongCall
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """What the model reads in one step: rows of ids, the token to predict at each, and, in packed
     rows, the number of each token's document. A label of IGNORE is not predicted.
+
+    A method may need more of each row: advantages, a reference's log-probabilities. `together`
+    neighbouring rows are one thing (a pair) and are not parted. A summed loss is divided by `units`
+    of the whole batch, or by the tokens to predict.
     """
 
     ids_BT: Tensor
     labels_BT: Tensor
     documents_BT: Tensor | None = None
+    more: Mapping[str, Tensor] = field(default_factory=dict)
+    together: int = 1
+    units: int = 0
 
     @property
     def predicted(self) -> int:
         """Number of tokens to predict."""
         return int((self.labels_BT != IGNORE).sum())
 
+    @property
+    def divisor(self) -> int:
+        """What the batch's summed loss is divided by. A micro-batch does not know it."""
+        return self.units or self.predicted
+
     def to(self, device: torch.device) -> Tokens:
         """The same on a device. Pinned rows travel while the device still computes."""
-        return self._each(lambda rows_BT: rows_BT.to(device, non_blocking=True))
+        return self.each(lambda rows_BT: rows_BT.to(device, non_blocking=True))
 
     def pinned(self) -> Tokens:
         """The same in memory that a CUDA card can read by itself."""
-        return self._each(Tensor.pin_memory)
+        return self.each(Tensor.pin_memory)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Tokens:
+    def each(self, change: Callable[[Tensor], Tensor]) -> Tokens:
+        """All tensors changed in the same way."""
         documents = None if self.documents_BT is None else change(self.documents_BT)
-        return Tokens(change(self.ids_BT), change(self.labels_BT), documents)
+        more = {name: change(rows) for name, rows in self.more.items()}
+        return replace(
+            self, ids_BT=change(self.ids_BT), labels_BT=change(self.labels_BT),
+            documents_BT=documents, more=more,
+        )  # fmt: skip
 
     def part(self, begin: int, end: int) -> Tokens:
         """Rows begin..end-1."""
-        return self._each(lambda rows_BT: rows_BT[begin:end])
+        return self.each(lambda rows_BT: rows_BT[begin:end])
 
     def split(self, rows: int) -> Iterator[Tokens]:
-        """Micro-batches of at most `rows` rows."""
+        """Micro-batches of at most `rows` rows. WrongCall if that would part what is together."""
+        if rows % self.together:
+            raise WrongCall(
+                f"micro-batches of {rows} rows would part {self.together} that belong together; "
+                f"make micro_batch_size a multiple of {self.together}."
+            )
         for at in range(0, len(self.ids_BT), rows):
             yield self.part(at, at + rows)
 

@@ -203,22 +203,32 @@ def build(given: dict[str, Any], model_fields: Iterable[str]) -> tuple[TrainConf
     return config, {name: value for name, value in given.items() if name not in own}
 
 
-def command(config: TrainConfig, model_fields: dict[str, Any]) -> str:
+def command(config: TrainConfig, model_fields: dict[str, Any], tuning: Any = None) -> str:
     """The call that makes this run: its preset, and each field that is not the preset's own.
+
+    `tuning` has a name and settings (see `method.py`): its verb and its flags.
 
     >>> command(TrainConfig(steps=9, data="my text.txt"), {"qk_norm": True})
     "minimind pretrain --preset tiny --data 'my text.txt' --steps 9 --qk-norm"
     """
     usual = build({"preset": config.preset}, ())[0]
     given = {"preset": config.preset, "data": config.data}
-    for item in dataclasses.fields(config):
-        if getattr(config, item.name) != getattr(usual, item.name):
-            given[item.name] = getattr(config, item.name)
-    words = ["minimind pretrain"]
-    for name, value in {**given, **model_fields}.items():
+    changed = _changed(config, usual)
+    if tuning:
+        given = {"model": changed.pop("init"), "data": config.data}
+        changed |= _changed(tuning.settings, type(tuning.settings)())
+    words = [f"minimind {tuning.name if tuning else 'pretrain'}"]
+    for name, value in {**given, **changed, **model_fields}.items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         elif value != "":
             words.append(f"--{flag} {shlex.quote(str(value))}")
     return " ".join(words)
+
+
+def _changed(settings: Any, usual: Any) -> dict[str, Any]:
+    """The fields that are not as usual."""
+    names = (item.name for item in dataclasses.fields(settings))
+    return {name: getattr(settings, name) for name in names
+            if getattr(settings, name) != getattr(usual, name)}  # fmt: skip

@@ -77,9 +77,7 @@ def _best_whole(
     except Damaged as fault:
         tell(f"DAMAGED CHECKPOINT: {fault}. The weights of the last step, {state.step:,}, are "
              f"published instead of those of the best, {step:,}.")  # fmt: skip
-    measured = state.held_out
-    held_out = {"loss": measured["loss"][-1], "bits_per_byte": measured["bits_per_byte"][-1],
-                "step": state.step}  # fmt: skip
+    held_out = {name: values[-1] for name, values in state.held_out.items() if values}
     return model, run | {"held_out": run["held_out"] | held_out}
 
 

@@ -36,6 +36,8 @@ from minimind_wiki.train.report import Report, clock, printable
 from minimind_wiki.train.schedule import learning_rate
 from minimind_wiki.train.state import State
 
+UNITS = {"loss": " nats", "old_loss": " nats"}  # a token, or what the method's loss is a mean of
+
 
 @dataclass(slots=True)
 class Loop:
@@ -65,6 +67,7 @@ class Loop:
     meter: Meter = field(init=False)
     balancer: Balancer | None = None  # of a model with experts
     norm: float = 0.0  # of the last gradient, before clipping
+    assess: Callable[[], dict[str, float]] | None = None  # a method's; else held-out loss
 
     def run(self) -> bool:
         """Train to the last step. True when it was reached, False when `stopping` ended it."""
@@ -137,13 +140,14 @@ class Loop:
         The batch may pass in several micro-batches. Each is weighed by its tokens, not by its rows:
         packed rows and loss masks give some micro-batches far fewer tokens to predict than others.
         """
-        group, tokens, losses = self.group, batch.predicted, []
+        group, divisor, losses = self.group, batch.divisor, []
         rows = self.config.micro_batch_size or self.config.batch_size
         parts = list(group.rows(batch).to(self.place.device).split(rows))
         for number, part in enumerate(parts, start=1):
             with group.accumulating(last=number == len(parts)):
                 with self.place.autocast():
-                    loss = self.forward(part.ids_BT, part.labels_BT, part.documents_BT) / tokens
+                    loss = self.forward(part.ids_BT, part.labels_BT, part.documents_BT, **part.more)
+                    loss = loss / divisor
                 self.scaler.scale(loss * group.loss_factor).backward()
             losses.append(loss.detach())
         self.scaler.unscale_(self.optimizer)
@@ -198,21 +202,15 @@ class Loop:
     def measure(self) -> bool:
         """Held-out loss at this step, and a sample; True if it is the best so far."""
         config, state = self.config, self.state
-        how = (self.place, self.tokenizer, self.chunk, self.group, config.micro_batch_size)
-        loss, bits = held_out_loss(self.model, self.feed.held_out, *how)
-        if not math.isfinite(loss):
-            raise self.blown_up(f"held-out loss is {loss}")
+        found = self.assess() if self.assess else self.held_out()
+        if not math.isfinite(found["loss"]):
+            raise self.blown_up(f"held-out loss is {found['loss']}")
         state.held_out["step"].append(state.step)
-        state.held_out["loss"].append(loss)
-        state.held_out["bits_per_byte"].append(bits)
-        values = {"held_out/loss": loss, "held_out/bits_per_byte": bits}
-        self.report.line(f"step {state.step:,}: held-out loss {loss:.4f} nats/token, "
-                         f"{bits:.4f} bits/byte")  # fmt: skip
-        if self.old is not None:
-            old = held_out_loss(self.model, self.old.held_out, *how)[0]
-            state.held_out.setdefault("old_loss", []).append(old)
-            values["held_out/old_loss"] = old
-            self.report.line(f"  of the old text: {old:.4f} nats/token")
+        for name, value in found.items():
+            state.held_out.setdefault(name, []).append(value)
+        values = {f"held_out/{name}": value for name, value in found.items()}
+        words = [f"{n.replace('_', ' ')} {x:.4f}{UNITS.get(n, '')}" for n, x in found.items()]
+        self.report.line(f"step {state.step:,}: held-out {', '.join(words)}")
         if told := self.meter.line():
             self.report.line(told)
         if config.exam_items and self.group.writes_text:
@@ -230,6 +228,15 @@ class Loop:
             for logger in self.loggers:
                 logger.text(state.step, "sample", printable(text))
         return state.best_step == state.step
+
+    def held_out(self) -> dict[str, float]:
+        """Nats per token and bits per byte of the held-out rows, and nats of the old text."""
+        how = (self.place, self.tokenizer, self.chunk, self.group, self.config.micro_batch_size)
+        loss, bits = held_out_loss(self.model, self.feed.held_out, *how)
+        found = {"loss": loss, "bits_per_byte": bits}
+        if self.old is not None:
+            found["old_loss"] = held_out_loss(self.model, self.old.held_out, *how)[0]
+        return found
 
     def log(self, values: dict[str, float]) -> None:
         """Numbers for every logger, and how evenly experts are busy."""

@@ -132,21 +132,17 @@ class Group(Alone):
 
 
 class Dealing(Group):
-    """Process r of n takes every n-th row, beginning with row r."""
+    """Process r of n takes every n-th row (pair, group), beginning with number r."""
 
     def rows(self, batch: Tokens) -> Tokens:
-        rows = len(batch.ids_BT)
-        if rows % self.size:
+        rows, many = len(batch.ids_BT), batch.together
+        if rows % (self.size * many):
             raise WrongCall(
                 f"a batch of {rows} rows cannot be dealt to {self.size} processes; make batch_size "
-                f"a multiple of {self.size}."
+                f"a multiple of {self.size * many}."
             )
-        documents = batch.documents_BT
-        mine = slice(self.rank, None, self.size)
-        return Tokens(
-            batch.ids_BT[mine],
-            batch.labels_BT[mine],
-            None if documents is None else documents[mine],
+        return batch.each(
+            lambda rows_BT: rows_BT.unflatten(0, (-1, many))[self.rank :: self.size].flatten(0, 1)
         )
 
     def over_rows(self, loss: float) -> float:

@@ -39,6 +39,7 @@ from minimind_wiki.train.interrupt import until_signal
 from minimind_wiki.train.loggers import make_loggers
 from minimind_wiki.train.loop import Loop
 from minimind_wiki.train.losses import LossModel, chunk_tokens
+from minimind_wiki.train.method import Tuning, Workshop
 from minimind_wiki.train.optim import make_optimizer
 from minimind_wiki.train.parallel import Alone, joined
 from minimind_wiki.train.recompute import recompute_blocks
@@ -52,7 +53,7 @@ class Outcome:
 
     state: State
     model: Transformer
-    bigram: float  # held-out nats per token of the bigram model
+    bigram: float | None  # held-out nats per token of the bigram model, where there is one
     finished: bool
     run: dict[str, Any]
 
@@ -66,8 +67,11 @@ def pretrain(
     corpus: Corpus | None = None,
     tokenizer: Tokenizer | None = None,
     feed: Feed | None = None,
+    tuning: Tuning | None = None,
 ) -> Outcome:
     """Train the preset with the given model fields, or go on with the run in `out`.
+
+    With `tuning`, its loss, batches and measurements take the place of pretraining's.
 
     `corpus`, `tokenizer` and `feed` take the place of what `config` names, for an experiment that
     has its own. With `resume`, `config` and `model_fields` must be the run's own (see `saved_run`);
@@ -90,7 +94,7 @@ def pretrain(
             replay = dataclasses.replace(config, data=config.replay)
             old = group.in_turn(partial(make_feed, replay, start.tokenizer))
             feed = mix(feed, old, config.replay_share, config.batch_size)
-        return _train(config, fields, out, told, start, place, feed, old, group)
+        return _train(config, fields, out, told, start, place, feed, old, group, tuning)
 
 
 def _train(
@@ -103,18 +107,21 @@ def _train(
     feed: Feed,
     old: Feed | None,
     group: Alone,
+    tuning: Tuning | None,
 ) -> Outcome:
     tokenizer, found = start.tokenizer, start.found
     report.line(feed.line)
     report.line(place.describe())
     config = dataclasses.replace(config, data=feed.about["source"])  # what "" meant this time
     about = {
-        "command": command(config, fields),
+        "command": command(config, fields, tuning),
         "settings": dataclasses.asdict(config),
         "model": dict(fields),
         "data": feed.about,
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
     } | ({"init": start.init} if start.init else {})
+    if tuning:
+        about["method"] = {"name": tuning.name, **dataclasses.asdict(tuning.settings)}
     if found and out:
         refuse_other(found.about, about, out)
 
@@ -144,7 +151,12 @@ def _train(
     chunk, told = (0, "") if group.apart else loss_chunk(config, model, place, group)
     if told:
         report.line(told)
-    loss = LossModel(model, chunk, config.z_loss, config.label_smoothing)
+    loss: Any = LossModel(model, chunk, config.z_loss, config.label_smoothing)
+    method = None
+    if tuning:
+        work = Workshop(model, tokenizer, place, feed, config, chunk)
+        method = tuning.make(work, tuning.settings)
+        loss, feed = method.loss, dataclasses.replace(feed, at=method.at)
     forward: Any = group.spread(loss)
     if config.compile:
         forward = torch.compile(forward)
@@ -163,11 +175,13 @@ def _train(
 
     # the bar to pass
     report.line(feed.held_out_line)
-    bigram = bigram_loss(feed.sample_ids, *feed.bigram_pairs(), tokenizer.vocab_size)
-    report.line(
-        f"The bar: a bigram model has {bigram:.3f} nats/token ({bigram / math.log(2):.3f} bits), "
-        f"chance {math.log(tokenizer.vocab_size):.3f}."
-    )
+    bigram = None
+    if len(feed.sample_ids):  # else the loss is no text's
+        bigram = bigram_loss(feed.sample_ids, *feed.bigram_pairs(), tokenizer.vocab_size)
+        report.line(
+            f"The bar: a bigram model has {bigram:.3f} nats/token ({bigram / math.log(2):.3f} "
+            f"bits), chance {math.log(tokenizer.vocab_size):.3f}."
+        )
 
     def save() -> str:
         if out is None:
@@ -185,7 +199,8 @@ def _train(
         loop = Loop(config, model, forward, optimizer, scaler, tokenizer, feed, place, state,
                     report, save, stopping, str(found.folder) if found else "",
                     state.step if found else -1, loggers, chunk, group=group, old=old,
-                    balancer=loss.balancer)  # fmt: skip
+                    balancer=getattr(loss, "balancer", None),
+                    assess=method.assess if method else None)  # fmt: skip
         try:
             finished = loop.run()
         finally:
@@ -197,11 +212,11 @@ def _train(
     run |= {"throughput": loop.meter.summary(), "processes": group.size, "parallel": group.kind}
     if finished and state.best_loss is not None:
         report.line(loop.summary())
-        report.line(
-            f"Held-out loss {state.best_loss:.4f} nats/token at step {state.best_step:,}, "
-            f"{abs(bigram - state.best_loss):.3f} "
-            f"{'below' if state.best_loss < bigram else 'ABOVE'} the bigram model."
-        )
+        bar = "" if bigram is None else (
+            f", {abs(bigram - state.best_loss):.3f} "
+            f"{'below' if state.best_loss < bigram else 'ABOVE'} the bigram model"
+        )  # fmt: skip
+        report.line(f"Held-out loss {state.best_loss:.4f} at step {state.best_step:,}{bar}.")
     if group.apart and out and finished:
         model = load_model_folder(Path(loop.last_saved), place.device)[0]
     if out and finished and group.first:
@@ -239,8 +254,13 @@ def loss_chunk(
 
 
 def describe(
-    state: State, bigram: float, model: Transformer, place: Place, windows: int, finished: bool
-) -> dict[str, Any]:
+    state: State,
+    bigram: float | None,
+    model: Transformer,
+    place: Place,
+    windows: int,
+    finished: bool,
+) -> dict[str, Any]:  # fmt: skip
     """The measured half of run.json; the other half is the settings."""
     return {
         "status": "finished" if finished else f"unfinished, at step {state.step}",

@@ -42,5 +42,6 @@ class State:
 
     @property
     def best_bits(self) -> float | None:
-        """Its bits per byte."""
-        return self.held_out["bits_per_byte"][self.best] if self.best > 0 else None
+        """Its bits per byte, where the loss is that of a text."""
+        bits = self.held_out["bits_per_byte"]
+        return bits[self.best] if self.best > 0 and bits else None

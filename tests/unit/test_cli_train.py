@@ -50,7 +50,7 @@ def test_train_then_generate(place, capsys):
     done = minimind("pretrain", *SMALL, "--steps", 6, "--out", place / "run")
     assert done.returncode == 0, done.stderr
     for part in ("Data: the embedded village corpus", "because --data asks for it", "Device: cpu",
-                 "a bigram model has ", "held-out loss", "bits/byte", "sample:", "tokens/s",
+                 "a bigram model has ", "held-out loss", "bits per byte", "sample:", "tokens/s",
                  "step 6/6", " left", "Try: minimind generate"):  # fmt: skip
         assert part in done.stdout
     words = ("generate", place / "run", "--prompt", "Mira is", "--max-tokens", 12)
