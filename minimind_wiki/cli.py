@@ -25,6 +25,7 @@ SIGPIPE_STATUS = 128 + 13  # what a shell shows for a tool that this signal ende
 VERBS = {
     "data": "list, fetch, check and clean data sets; write the little world",
     "pretrain": "train a decoder from scratch on text",
+    "sft": "fine-tune a model on chats",
     "generate": "continue a prompt with a trained model",
     "tokenizer": "learn a vocabulary, compare vocabularies",
     "evaluate": "score a trained model",

@@ -96,6 +96,12 @@ def saved_run(out: Path) -> tuple[TrainConfig, dict[str, Any]]:
     return config, about["model"]
 
 
+def saved_method(out: Path) -> dict[str, Any]:
+    """Name and settings of the method of the run in `out`, for `--resume`; empty: pretraining."""
+    method: dict[str, Any] = _readable_state(out)[2].get("method", {})
+    return method
+
+
 def _readable_state(out: Path) -> tuple[Path, State, dict[str, Any]]:
     """From the newest checkpoint whose state.json is whole: the settings are in each of them."""
     for step, folder in reversed(list_checkpoints(out)):

@@ -1,0 +1,132 @@
+"""Supervised fine-tuning (SFT): a model that continues text learns to answer.
+
+The loss is pretraining's, on the tokens that an assistant said and the one that ends its turn:
+what users, tools and the template say is read and not learned (Ouyang et al. 2022,
+arXiv:2203.02155). Which tokens those are is known from rendering the chat, not searched for in its
+ids. A step takes the next `batch_size` chats, packed into as few rows as hold them; attention does
+not cross from one chat to the next, and every learned token weighs the same.
+
+    minimind sft --model runs/world --data world/sft --out runs/sft
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from minimind_wiki.data.packing import IGNORE, fill, pack
+from minimind_wiki.data.sft_rows import Example, SftReport, check_policy, examples
+from minimind_wiki.errors import MinimindError
+from minimind_wiki.tokenizer import Tokenizer
+from minimind_wiki.train.batches import Tokens, from_packed
+from minimind_wiki.train.begin import open_tokenizer
+from minimind_wiki.train.config import TrainConfig
+from minimind_wiki.train.feeds import Feed
+from minimind_wiki.train.losses import LossModel
+from minimind_wiki.train.measure import held_out_loss
+from minimind_wiki.train.method import Method, Tuning, Workshop
+from minimind_wiki.train.parallel import processes
+from minimind_wiki.train.pretrain import Outcome, pretrain
+from minimind_wiki.train.report import Report
+from minimind_wiki.train.sources import Source, open_source
+
+
+@dataclass(frozen=True, slots=True)
+class SftSettings:
+    """What fine-tuning needs beside the settings of every run."""
+
+    long_chats: str = "drop"
+    """What happens to chats longer than a row: drop (their oldest exchanges), cut or reject."""
+
+    def validate(self, context_length: int) -> None:
+        """WrongCall for a value that cannot work."""
+        check_policy(self.long_chats, context_length)
+
+
+def sft(
+    config: TrainConfig,
+    settings: SftSettings | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    report: Report | None = None,
+) -> Outcome:
+    """Fine-tune the model folder `config.init` on the chats that `config.data` names."""
+    settings = settings or SftSettings()
+    settings.validate(config.context_length)
+    tokenizer = open_tokenizer(config.init)
+    source = open_source(config.data, "sft", config.seed, config.held_out, config.eval_windows)
+    feed = chat_feed(source, config, settings, tokenizer)
+    return pretrain(config, {}, out, resume, report, feed=feed,
+                    tuning=Tuning("sft", settings, method))  # fmt: skip
+
+
+def method(work: Workshop, settings: SftSettings) -> Method:
+    """The language model's own loss; the feed's labels decide what is learned."""
+    config = work.config
+    loss = LossModel(work.model, work.chunk, config.z_loss, config.label_smoothing)
+
+    def assess() -> dict[str, float]:
+        found = held_out_loss(work.model, work.feed.held_out, work.place, work.tokenizer,
+                              work.chunk, rows=config.micro_batch_size)  # fmt: skip
+        return dict(zip(("loss", "bits_per_byte"), found, strict=True))
+
+    return Method(loss, work.feed.at, assess)
+
+
+def chat_feed(
+    source: Source, config: TrainConfig, settings: SftSettings, tokenizer: Tokenizer
+) -> Feed:
+    """Rows of chats. MinimindError where none of a step's chats, or of the held-out ones, fits."""
+    length, many = config.context_length, config.batch_size
+    how = (tokenizer, length, settings.long_chats)
+
+    def at(step: int) -> Tokens:
+        report = SftReport()
+        chats = list(examples(source.rows(step * many, many), *how, report))
+        if not chats:
+            raise MinimindError(
+                f"none of the {many} chats of step {step + 1:,} fits {length} tokens; give a "
+                "longer --context-length, or --long-chats drop."
+            )
+        return packed(chats, length, tokenizer.pad_id)
+
+    report = SftReport()
+    held = list(examples(source.held_out, *how, report))
+    if not held:
+        raise MinimindError(f"no held-out chat fits {length} tokens. {report.line()}")
+    parts = tuple(packed(held[i : i + many], length, tokenizer.pad_id)
+                  for i in range(0, len(held), many))  # fmt: skip
+    mark = f"{source.about['sha256']} {settings.long_chats} {length}"
+    about = source.about | {"sha256": hashlib.sha256(mark.encode()).hexdigest()}
+    return Feed(at, parts, np.empty(0, np.int64), (), about, source.line,
+                f"Held out: {report.line()}")  # fmt: skip
+
+
+def packed(chats: Sequence[Example], length: int, pad_id: int) -> Tokens:
+    """All rows that the chats fill. Only what assistants said has a label.
+
+    Several processes share the rows out evenly, so empty ones may follow.
+    """
+    packing = pack(np.cumsum([0, *(len(chat.ids) for chat in chats)]), length)
+    ids = np.concatenate([chat.ids for chat in chats])
+    flags = np.concatenate([chat.flags for chat in chats])
+    tokens = from_packed(fill(packing, np.arange(packing.rows), ids, flags, pad_id))
+    return padded_to(tokens, -(-packing.rows // processes()) * processes(), pad_id)
+
+
+def padded_to(tokens: Tokens, rows: int, pad_id: int) -> Tokens:
+    """The same with empty rows up to `rows`: nothing in them is predicted."""
+    missing = rows - len(tokens.ids_BT)
+
+    def longer(rows_BT: Tensor, value: int) -> Tensor:
+        return F.pad(rows_BT, (0, 0, 0, missing), value=value)
+
+    documents = tokens.documents_BT
+    return Tokens(longer(tokens.ids_BT, pad_id), longer(tokens.labels_BT, IGNORE),
+                  None if documents is None else longer(documents, 0))  # fmt: skip

@@ -1,0 +1,142 @@
+"""Fine-tuning on chats: what is learned, what a step reads, and that runs resume to the bit."""
+
+import dataclasses
+import gzip
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from minimind_wiki.data.packing import IGNORE
+from minimind_wiki.data.sft_rows import examples
+from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.infer import load_model_folder, save_model_folder
+from minimind_wiki.model import Transformer, preset
+from minimind_wiki.tokenizer import ByteTokenizer
+from minimind_wiki.train.config import TrainConfig
+from minimind_wiki.train.report import Quiet
+from minimind_wiki.train.sft import SftSettings, chat_feed, packed, sft
+from minimind_wiki.train.sources import open_source
+
+TOKENIZER = ByteTokenizer()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base") / "model"
+    return save_model_folder(folder, Transformer(preset("nano"), seed=0), TOKENIZER)
+
+
+@pytest.fixture
+def config(base):
+    return TrainConfig(
+        init=str(base), data="world/instructions", steps=6, batch_size=4, context_length=256,
+        eval_every=3, eval_windows=6, sample_tokens=0, device="cpu", threads=1, learning_rate=3e-3,
+    )  # fmt: skip
+
+
+def feed_of(config, settings=None):
+    source = open_source(config.data, "sft", config.seed, config.held_out, config.eval_windows)
+    return source, chat_feed(source, config, settings or SftSettings(), TOKENIZER)
+
+
+def test_a_step_learns_what_its_chats_assistants_say_and_nothing_else(config):
+    source, feed = feed_of(config)
+    for step in (0, 1, 5):
+        batch = feed.at(step)
+        chats = list(examples(source.rows(step * 4, 4), TOKENIZER, 256))
+        said = sorted(id for chat in chats for id in chat.ids[chat.flags > 0].tolist())
+        assert sorted(batch.labels_BT[batch.labels_BT != IGNORE].tolist()) == said
+        assert torch.equal(feed.at(step).ids_BT, batch.ids_BT)  # a function of the step
+    assert feed.at(0).ids_BT.tolist() != feed.at(1).ids_BT.tolist()
+
+
+def test_empty_rows_make_the_rows_even_and_change_nothing(config, monkeypatch):
+    source, _ = feed_of(config)
+    chats = list(examples(source.rows(0, 3), TOKENIZER, 256))
+    alone = packed(chats, 256, TOKENIZER.pad_id)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    shared = packed(chats, 256, TOKENIZER.pad_id)
+    rows = len(alone.ids_BT)
+    assert len(shared.ids_BT) % 4 == 0 and len(shared.ids_BT) > rows
+    assert torch.equal(shared.labels_BT[:rows], alone.labels_BT)
+    assert (shared.labels_BT[rows:] == IGNORE).all() and shared.predicted == alone.predicted
+
+
+def test_it_learns_to_answer_and_leaves_a_model_folder(config, tmp_path):
+    outcome = sft(config, None, tmp_path / "run")
+    losses = outcome.state.held_out["loss"]
+    assert losses[-1] < losses[0] - 0.3
+    tokenizer = load_model_folder(tmp_path / "run")[1]
+    assert tokenizer.fingerprint == TOKENIZER.fingerprint
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["method"] == {"name": "sft", "long_chats": "drop"}
+    assert run["command"].startswith("minimind sft --model ")
+    assert run["init"]["sha256"] and run["bigram_loss"] is None
+
+
+def test_a_stopped_run_resumes_to_the_bit(config, tmp_path):
+    class StopAtTwo(Quiet):
+        def step(self, step, loss, speed, left):
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    whole = sft(config, None, tmp_path / "whole")
+    assert not sft(config, None, tmp_path / "run", report=StopAtTwo()).finished
+    resumed = sft(config, None, tmp_path / "run", resume=True)
+    assert resumed.state.train == whole.state.train
+    other = whole.model.state_dict()
+    assert all(torch.equal(t, other[name]) for name, t in resumed.model.state_dict().items())
+
+
+def rows_file(path, rows):
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    return path
+
+
+def chat(question, answer):
+    return {"conversations": [{"role": "user", "content": question},
+                              {"role": "assistant", "content": answer}]}  # fmt: skip
+
+
+def test_a_file_is_read_in_a_new_order_each_epoch_and_its_end_is_held_out(tmp_path):
+    path = rows_file(tmp_path / "a.jsonl.gz", [chat(f"q{i}", f"a{i}") for i in range(20)])
+    source = open_source(str(path), "sft", seed=1, held_out=0.1, most=8)
+    epochs = [[row["conversations"][0]["content"] for row in source.rows(at, 18)]
+              for at in (0, 18)]  # fmt: skip
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(f"q{i}" for i in range(18))
+    assert epochs[0] != epochs[1]
+    assert [row["conversations"][0]["content"] for row in source.held_out] == ["q18", "q19"]
+
+
+def test_a_bad_row_is_named_with_file_and_line(tmp_path):
+    path = rows_file(tmp_path / "a.jsonl.gz", [chat("q", "a"), {"conversations": []}])
+    with pytest.raises(MinimindError, match=r"a\.jsonl\.gz:2: "):
+        open_source(str(path), "sft", 0, 0.1, 4)
+
+
+@pytest.mark.parametrize(
+    ("data", "schema", "words"),
+    [
+        ("world/pretrain", "sft", "not of schema 'sft'; take one of"),
+        ("world/chat", "sft", "unknown kind of row 'chat'"),
+        ("nowhere.jsonl", "sft", "neither a file, nor a data set"),
+    ],
+)
+def test_a_source_that_cannot_be_is_refused(data, schema, words):
+    with pytest.raises(MinimindError, match=words):
+        open_source(data, schema, 0, 0.1, 4)
+
+
+def test_chats_that_all_are_too_long_are_an_error_and_not_an_empty_step(config):
+    short = dataclasses.replace(config, data="world/questions", context_length=16)
+    with pytest.raises(MinimindError, match="no held-out chat fits 16 tokens"):
+        feed_of(short, SftSettings("reject"))
+
+
+def test_a_policy_that_is_none_is_refused(config):
+    with pytest.raises(WrongCall, match="policy for long chats"):
+        sft(config, SftSettings("shorten"))
