@@ -180,7 +180,7 @@ def budget_forcing(
     """
     if think_tokens < 1 or answer_tokens < 1 or waits < 0:
         raise WrongCall("give at least 1 token to think and to answer, and waits of 0 or more.")
-    end = control_ids(tokenizer)[END]
+    end, word = control_ids(tokenizer)[END], tokenizer.encode(wait)
     track, waited, begin = Track(), 0, len(prompt)
     track.give(prompt)
     while True:
@@ -203,7 +203,10 @@ def budget_forcing(
             cut = True  # it ended its turn within the thought
             break
         if close is not None or ended:
-            track.give(tokenizer.encode(wait))
+            if len(track.ids) - begin + len(word) >= think_tokens:
+                cut = True  # there is no room to go on thinking
+                break
+            track.give(word)
             waited += 1
     if cut:
         track.give(tokenizer.encode(CLOSING, specials=True))
