@@ -49,12 +49,6 @@ class Reply:
     faults: tuple[str, ...] = ()
     tokens: int = 0
 
-    @property
-    def said(self) -> str:
-        """The answer and the calls as text, without the thought: what a verifier judges."""
-        calls = [CALL + c.body + CALLED * c.closed for c in self.calls]
-        return "\n".join([self.answer, *calls] if self.answer else calls)
-
 
 def read_ids(ids: Sequence[int], tokenizer: Tokenizer, thinking: bool = False) -> Reply:
     """A turn as it was drawn, with its end token. `thinking`: the prompt left a thought open."""

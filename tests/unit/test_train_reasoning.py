@@ -15,7 +15,6 @@ from minimind_wiki.tokenizer.fast_bpe import FastBPETokenizer, train_fast
 from minimind_wiki.tokenizer.layout import CHATML
 from minimind_wiki.tokenizer.pretokenize import count_pieces
 from minimind_wiki.train.reasoning import (
-    Call,
     Reply,
     before_close,
     budget_forcing,
@@ -80,13 +79,6 @@ def test_a_turn_is_read_the_same_from_ids_and_from_text(
     assert unended.faults == ("the turn has no end", *faults) and unended.answer == answer
 
 
-def test_what_a_verifier_judges_has_no_thought_but_the_calls() -> None:
-    assert read_text(f"5\n</think>\n\n4 {CALL}", thinking=True).said == "4\n" + CALL.replace(
-        "\n", ""
-    )
-    assert Reply("t", "", (Call("{", closed=False),)).said == "<tool_call>{"
-
-
 def test_reserved_tokens_inside_of_a_turn_are_a_fault_and_no_text() -> None:
     got = read_ids([*b"a", 257, *b"b", END], BYTES)
     assert got.answer == "ab"
@@ -101,7 +93,7 @@ def test_reserved_tokens_inside_of_a_turn_are_a_fault_and_no_text() -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.text() | st.text("<>/thinkol_ca\n"), st.booleans(), st.lists(st.integers(0, 258)))
 def test_no_text_and_no_ids_make_the_reader_fail(text, thinking, ids) -> None:
-    assert isinstance(read_text(text, thinking).said, str)
+    assert len(read_text(text, thinking).answer) <= len(text)
     assert read_ids(ids, BYTES, thinking).tokens == len(ids)
     canonical(text)
 
