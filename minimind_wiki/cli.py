@@ -26,6 +26,7 @@ VERBS = {
     "data": "list, fetch, check and clean data sets; write the little world",
     "pretrain": "train a decoder from scratch on text",
     "sft": "fine-tune a model on chats",
+    "dpo": "learn from chosen and rejected answers",
     "generate": "continue a prompt with a trained model",
     "tokenizer": "learn a vocabulary, compare vocabularies",
     "evaluate": "score a trained model",

@@ -141,7 +141,7 @@ class Loop:
         packed rows and loss masks give some micro-batches far fewer tokens to predict than others.
         """
         group, divisor, losses = self.group, batch.divisor, []
-        rows = self.config.micro_batch_size or self.config.batch_size
+        rows = (self.config.micro_batch_size or self.config.batch_size) * batch.together
         parts = list(group.rows(batch).to(self.place.device).split(rows))
         for number, part in enumerate(parts, start=1):
             with group.accumulating(last=number == len(parts)):

@@ -1,0 +1,117 @@
+"""Learning from pairs on the loop: begins at log 2, learns the preference, resumes to the bit."""
+
+import dataclasses
+import json
+import math
+import os
+import signal
+
+import pytest
+
+from minimind_wiki.data.packing import IGNORE
+from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.infer import save_model_folder
+from minimind_wiki.model import Transformer, preset
+from minimind_wiki.tokenizer import ByteTokenizer
+from minimind_wiki.train.config import TrainConfig
+from minimind_wiki.train.dpo import DpoSettings, dpo, last_turn, pair_rows
+from minimind_wiki.train.report import Quiet
+
+TOKENIZER = ByteTokenizer()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base") / "model"
+    return save_model_folder(folder, Transformer(preset("nano"), seed=0), TOKENIZER)
+
+
+def chat(question, answer):
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def pair(question, chosen, rejected):
+    return {"chosen": chat(question, chosen), "rejected": chat(question, rejected)}
+
+
+@pytest.fixture
+def config(base, tmp_path):
+    """Pairs in which the polite answer is preferred."""
+    rows = [pair(f"Is {i} a number?", f"Yes, {i} is.", f"Shut up {i}!") for i in range(40)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return TrainConfig(
+        init=str(base), data=str(path), steps=8, batch_size=4, context_length=160, eval_every=4,
+        held_out=0.2, eval_windows=8, sample_tokens=0, device="cpu", threads=1,
+        learning_rate=1e-3,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", ["dpo", "ipo", "simpo", "orpo"])
+def test_each_loss_learns_which_answer_is_preferred(config, loss):
+    held_out = dpo(config, DpoSettings(loss, beta=2.0 if loss == "simpo" else 0.1)).state.held_out
+    assert held_out["loss"][-1] < held_out["loss"][0]
+    assert held_out["accuracy"][-1] == 1.0
+    assert held_out["margin"][-1] > held_out["margin"][0]
+
+
+def test_it_begins_as_its_own_reference(config):
+    held_out = dpo(dataclasses.replace(config, steps=1)).state.held_out
+    assert held_out["loss"][0] == pytest.approx(math.log(2), abs=1e-6)
+    assert held_out["accuracy"][0] == 0.5 and held_out["margin"][0] == 0.0
+
+
+def test_micro_batches_of_pairs_add_up_to_the_whole(config):
+    whole = dpo(config).state.train["loss"]
+    parts = dpo(dataclasses.replace(config, micro_batch_size=1)).state.train["loss"]
+    assert parts == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_stopped_run_resumes_to_the_bit_with_its_own_reference(config, tmp_path):
+    class StopAtThree(Quiet):
+        def step(self, step, loss, speed, left):
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    whole = dpo(config, None, tmp_path / "whole")
+    assert not dpo(config, None, tmp_path / "run", report=StopAtThree()).finished
+    resumed = dpo(config, None, tmp_path / "run", resume=True)
+    assert resumed.state.train == whole.state.train
+    assert resumed.state.held_out == whole.state.held_out
+
+
+def test_the_last_answers_alone_are_learned_and_long_prompts_lose_their_beginning():
+    row = pair("q" * 100, "yes", "no")
+    whole, cut = pair_rows([row], TOKENIZER, 1000), pair_rows([row], TOKENIZER, 80)
+    for batch in (whole, cut):
+        said = [
+            TOKENIZER.decode(labels[labels != IGNORE].tolist(), specials=True)
+            for labels in batch.labels_BT
+        ]
+        assert [text.split("</think>\n\n")[1] for text in said] == ["yes<|im_end|>", "no<|im_end|>"]
+        assert batch.together == 2 and batch.divisor == 1
+    assert cut.ids_BT.shape[1] < 80 < whole.ids_BT.shape[1]
+
+
+def test_a_pair_of_equal_answers_is_refused_with_its_line(config, tmp_path):
+    rows = [pair("1?", "yes", "no"), pair("2?", "same", "same")]
+    path = tmp_path / "same.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(MinimindError, match=r"same\.jsonl:2: rejected: equal to chosen"):
+        dpo(dataclasses.replace(config, data=str(path)))
+
+
+def test_chats_that_differ_before_the_answer_are_refused():
+    row = {"chosen": chat("one?", "a"), "rejected": chat("two?", "b")}
+    with pytest.raises(MinimindError, match="differ before their last turn"):
+        pair_rows([row], TOKENIZER, 200)
+    with pytest.raises(MinimindError, match="no assistant's turn"):
+        last_turn([{"role": "user", "content": "hi"}], TOKENIZER)
+
+
+def test_settings_that_cannot_work_are_refused(config):
+    for settings, words in ((DpoSettings("dpe"), "did you mean 'dpo'"),
+                            (DpoSettings(beta=0.0), "beta is 0.0, but it must be above 0"),
+                            (DpoSettings(smoothing=0.5), "smoothing is 0.5")):  # fmt: skip
+        with pytest.raises(WrongCall, match=words):
+            dpo(config, settings)
