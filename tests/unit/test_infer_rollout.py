@@ -12,7 +12,7 @@ from minimind_wiki.infer import generate
 from minimind_wiki.infer.rollout import Rollout, rollout, sampling_logp
 from minimind_wiki.model import Transformer, preset
 
-PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [3], [60, 61, 62], [9, 8, 7, 6, 5, 4]]
+PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [3, 12], [60, 61, 62], [9, 8, 7, 6, 5, 4]]
 STOPS = tuple(range(0, 259, 9))  # many, so that rows end early; a prompt has one too
 
 
