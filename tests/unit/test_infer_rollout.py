@@ -89,6 +89,15 @@ def test_greedy_rows_are_what_generate_says_of_each_prompt_alone(rows_at_once, u
         assert bool(out.ended_B[row]) == (ids[-1] in STOPS)
 
 
+def test_under_autocast_the_log_probabilities_are_still_float32():
+    net = model()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = rollout(net, PROMPTS, 5, 12, generator=seeded(), stop_ids=STOPS)
+        again = scored(net, out)
+    assert out.logp_BT.dtype == torch.float32
+    assert (again - out.logp_BT).abs()[out.mask_BT].mean() < 0.02  # bfloat16 keeps 8 bits
+
+
 def test_with_and_without_the_cache_a_seed_draws_the_same():
     one, two = (
         rollout(model(), PROMPTS, 4, 10, generator=seeded(3), stop_ids=STOPS, use_cache=cached)

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.infer.rollout import rollout
+from minimind_wiki.model import Transformer, preset
 from minimind_wiki.train.advantages import (
     ValueTracker,
     constant_groups,
@@ -141,6 +143,29 @@ def test_all_losses_have_one_gradient_where_the_policy_has_not_moved():
         gradients.append(torch.autograd.grad(loss(leaf).sum(), leaf)[0])
     torch.testing.assert_close(gradients[1], gradients[0])
     torch.testing.assert_close(gradients[2], gradients[0])
+
+
+def test_the_gradient_of_sampled_rows_is_that_of_the_expected_reward():
+    """Sampler, advantage and loss together, against the sum over all 259 tokens.
+
+    The error of a mean of n samples has the expected square trace(covariance) / n.
+    """
+    net, prompt, n, warmth = Transformer(preset("nano", initializer_range=0.2)), [5, 6], 4000, 0.7
+    worth_V = drawn(259)
+    out = rollout(net, [prompt], n, 1, warmth, generator=torch.Generator().manual_seed(0))
+    token_B = out.next_BT[out.mask_BT]
+    advantage_B, _ = leave_one_out(worth_V[token_B], n)
+    logits_V = net(torch.tensor([prompt]))[0, -1].detach().requires_grad_()
+    logp_V = torch.log_softmax(logits_V / warmth, -1)
+    loss_B1 = reinforce(logp_V[token_B][:, None], advantage_B[:, None])
+    loss = total(loss_B1, torch.ones(n, 1, dtype=torch.bool)) / n
+    got = torch.autograd.grad(loss, logits_V, retain_graph=True)[0]
+    wanted = torch.autograd.grad(-(logp_V.exp() * worth_V).sum(), logits_V)[0]
+    p_V = logp_V.detach().exp()
+    each_VV = -(worth_V - p_V @ worth_V)[:, None] * (torch.eye(259) - p_V) / warmth
+    error = ((p_V @ (each_VV - wanted).square()).sum() / n).sqrt()
+    assert (got - wanted).norm() < 1.5 * error
+    assert wanted.norm() > 5 * error  # else the test could not see a wrong sign
 
 
 def test_the_clip_stops_where_it_should_and_cispo_does_not():
