@@ -269,3 +269,31 @@ def test_the_scores_of_a_chunk_are_all_that_ever_exists(chunk, most):
     with LargestTensor() as largest:
         logprobs(model, ids_BT, ids_BT, chunk=chunk).logp_BT.square().sum().backward()
     assert largest.most == most
+
+
+@pytest.mark.parametrize(("chunk", "kept"), [(4, False), (0, True)])
+def test_no_scores_are_kept_for_the_backward_pass(chunk, kept):
+    """What autograd keeps outside of the checkpoints, by its last dimension."""
+    hidden_BTD, weight_VD, labels_BT = problem()
+    widths = set()
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: widths.add(tensor.shape[-1] if tensor.dim() > 1 else 0) or tensor,
+        lambda tensor: tensor,
+    ):
+        label_logprobs(lambda x: F.linear(x, weight_VD), hidden_BTD, labels_BT, chunk, entropy=True)
+    assert (11 in widths) == kept
+
+
+def test_chunks_change_nothing_under_autocast():
+    config = preset("nano", hidden_size=8, num_attention_heads=2, intermediate_size=8)
+    model = Transformer(config)
+    ids_BT = torch.randint(259, (2, 24), generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for chunk in (0, 16):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = logprobs(model, ids_BT, ids_BT, chunk=chunk, entropy=True)
+        assert found.logp_BT.dtype == torch.float32
+        (found.logp_BT.square().sum() + found.entropy_BT.sum()).backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    torch.testing.assert_close(*gradients, rtol=2e-2, atol=2e-2)

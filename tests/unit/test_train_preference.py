@@ -157,6 +157,47 @@ def test_micro_batches_add_up(loss):
     torch.testing.assert_close(sum(part.loss_B.sum() for part in parts), whole)
 
 
+def test_rows_that_alternate_come_apart_as_pairs():
+    rows = Answers(torch.arange(6.0), torch.arange(1, 7), 10 * torch.arange(6.0))
+    chosen, rejected = pairs(rows)
+    assert chosen.logp_B.tolist() == [0, 2, 4]
+    assert rejected.tokens_B.tolist() == [2, 4, 6]
+    assert (chosen.reference_B.tolist(), rejected.reference_B.tolist()) == (
+        [0, 20, 40],
+        [10, 30, 50],
+    )
+
+
+METHODS = {
+    "dpo": lambda c, r: dpo(c, r, beta=0.5).loss_B,
+    "dpo per token": lambda c, r: dpo(c, r, beta=2.0, per_token=True).loss_B,
+    "ipo": lambda c, r: ipo(c, r, beta=0.2).loss_B,
+    "simpo": lambda c, r: simpo(c, r).loss_B,
+    "orpo": lambda c, r: orpo(c, r, weight=1.0).loss_B,
+    "kto": lambda c, r: kto(c, GOOD, 0.0, 0.5)[0] + kto(r, ~GOOD, 0.0, 0.5)[0],
+}
+GOOD = torch.ones(4, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_makes_a_model_prefer_the_chosen_answers(name):
+    model = Transformer(preset("nano", **SMALL), seed=1)
+    draw = torch.Generator().manual_seed(0)
+    texts = torch.randint(256, (8, 9), generator=draw).tolist()
+    batch = answer_rows([(text[:4], text[4 : 6 + i % 4]) for i, text in enumerate(texts)], 256)
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    reference_B = None
+    for _ in range(12):
+        scored = logprobs(model, batch.ids_BT, batch.labels_BT, chunk=8)
+        logp_B, tokens_B = row_sums(scored.logp_BT, scored.mask_BT)
+        reference_B = logp_B.detach() if reference_B is None else reference_B
+        chosen, rejected = pairs(Answers(logp_B, tokens_B, reference_B))
+        optimizer.zero_grad()
+        METHODS[name](chosen, rejected).mean().backward()
+        optimizer.step()
+    assert (chosen.ratio(per_token=True) > rejected.ratio(per_token=True) + 0.2).all()
+
+
 @pytest.mark.parametrize("smoothing", [-0.1, 0.5])
 def test_wrong_settings_are_named(smoothing):
     with pytest.raises(WrongCall, match="smoothing"):
