@@ -27,6 +27,7 @@ VERBS = {
     "pretrain": "train a decoder from scratch on text",
     "sft": "fine-tune a model on chats",
     "dpo": "learn from chosen and rejected answers",
+    "grpo": "reinforce answers that a program finds right",
     "generate": "continue a prompt with a trained model",
     "tokenizer": "learn a vocabulary, compare vocabularies",
     "evaluate": "score a trained model",

@@ -68,6 +68,7 @@ class Loop:
     balancer: Balancer | None = None  # of a model with experts
     norm: float = 0.0  # of the last gradient, before clipping
     assess: Callable[[], dict[str, float]] | None = None  # a method's; else held-out loss
+    told: Callable[[], dict[str, float]] | None = None  # a method's, of the last batch
 
     def run(self) -> bool:
         """Train to the last step. True when it was reached, False when `stopping` ended it."""
@@ -193,6 +194,10 @@ class Loop:
             state.train["step"].append(state.step)
             state.train["loss"].append(mean)
             state.pending_sum, state.pending_count = 0.0, 0
+            more = self.told() if self.told else {}
+            for name, value in more.items():
+                state.train.setdefault(name, []).append(value)
+            self.log({f"train/{name}": value for name, value in more.items()})
             self.log({"train/loss": mean, "train/learning_rate": rate,
                       "train/gradient_norm": self.norm,
                       "speed/tokens_per_second": self.meter.speed})  # fmt: skip

@@ -26,12 +26,13 @@ class Method:
 
     `loss(ids_BT, labels_BT, documents_BT, **more)` is a sum over the rows, which the loop divides
     by the batch's `divisor`. `assess()` gives numbers by name; the lowest "loss" among them marks
-    the best step.
+    the best step. `told()` gives numbers of the last batch for the training curve.
     """
 
     loss: nn.Module
     at: Callable[[int], Tokens]
     assess: Callable[[], dict[str, float]]
+    told: Callable[[], dict[str, float]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

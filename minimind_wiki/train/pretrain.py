@@ -200,7 +200,8 @@ def _train(
                     report, save, stopping, str(found.folder) if found else "",
                     state.step if found else -1, loggers, chunk, group=group, old=old,
                     balancer=getattr(loss, "balancer", None),
-                    assess=method.assess if method else None)  # fmt: skip
+                    assess=method.assess if method else None,
+                    told=method.told if method else None)  # fmt: skip
         try:
             finished = loop.run()
         finally:

@@ -7,7 +7,7 @@ read. Held-out rows are of validation worlds, or the end of the file; no method 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from minimind_wiki.data.schemas import check_lines, check_row, split_lines, stri
 from minimind_wiki.data.world.rows import KINDS, make_rows
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

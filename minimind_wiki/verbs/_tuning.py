@@ -80,7 +80,8 @@ def begun(model: Path | None, verb: Verb, given: dict[str, Any]) -> tuple[TrainC
     from minimind_wiki.verbs.generate import find_model
 
     folder = find_model(model)
-    usual = {"data": verb.data, "context_length": context_of(folder)} | USUAL | verb.usual
+    usual: dict[str, Any] = {"data": verb.data, "context_length": context_of(folder)}
+    usual |= USUAL | verb.usual
     own = {item.name for item in dataclasses.fields(verb.settings)}
     fields = usual | {name: value for name, value in given.items() if name not in own}
     config = TrainConfig(init=str(folder), **fields)
