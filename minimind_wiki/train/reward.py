@@ -34,7 +34,7 @@ class RewardModel(nn.Module):
     def __init__(self, base: Transformer, seed: int = 0) -> None:
         super().__init__()
         self.config, self.model = base.config, base.model
-        like, hidden = base.lm_head.weight, base.config.hidden_size
+        like, hidden = base.model.embed_tokens.weight, base.config.hidden_size
         self.score = Linear(hidden, 1, bias=False, device=like.device, dtype=like.dtype)
         draw = torch.Generator().manual_seed(seed)
         with torch.no_grad():
@@ -55,6 +55,10 @@ class RewardModel(nn.Module):
         hidden_BTD = self.model(ids_BT)
         row_B = torch.arange(len(ids_BT), device=ids_BT.device)
         return self.score(hidden_BTD[row_B, lengths_B - 1])[:, 0].float()
+
+    def num_parameters(self) -> int:
+        """Parameters of blocks and head."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
 
 def reward_loss(

@@ -12,11 +12,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minimind_wiki.errors import WrongCall
+from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.infer import load_model_folder, save_model_folder
 from minimind_wiki.infer.hub_config import config_to_hub
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.train.answers import padded
 from minimind_wiki.train.reward import RewardModel, calibration, length_bias, reward_loss
+from minimind_wiki.train.reward_folder import load_reward_folder, save_reward_folder
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "max_position_embeddings": 64}
 
@@ -179,3 +181,43 @@ def test_lengths_that_are_all_the_same_explain_nothing():
     found = length_bias(torch.randn(3), torch.randn(3), same, same)
     assert (found.explained, found.within, found.slope) == (0.0, 0.0, 0.0)
     assert np.isnan(found.longer_wins)
+
+
+# On disk
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("nano", {}),
+        ("nano", {"qk_norm": True, "tie_word_embeddings": False}),
+        ("gpt2-124m", {"vocab_size": 259, "num_hidden_layers": 2, "num_attention_heads": 4}),
+    ],
+)
+def test_its_folder_is_read_by_transformers_and_by_us(tmp_path, name, more):
+    from transformers import AutoModelForSequenceClassification
+
+    marks = {f"{mark}_token_id": 256 + i for i, mark in enumerate(("pad", "bos", "eos"))}
+    ours = RewardModel(Transformer(preset(name, **SMALL, **marks, **more), seed=3))
+    folder = save_reward_folder(tmp_path / "reward", ours, run={"steps": 3})
+    (folder / "log.txt").write_text("kept")
+    save_reward_folder(folder, ours)  # in its place
+    assert (folder / "log.txt").read_text() == "kept"
+    ids_BT, lengths_B = rows()
+    want_B = ours(ids_BT, lengths_B).detach()
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder)
+    found_B = theirs(ids_BT, attention_mask=(ids_BT != 256).long()).logits[:, 0].detach()
+    torch.testing.assert_close(found_B, want_B, rtol=1e-4, atol=1e-5)
+    assert load_reward_folder(folder)(ids_BT, lengths_B).equal(want_B)
+    assert [path.name for path in tmp_path.iterdir()] == ["reward"]
+
+
+def test_folders_of_something_else_are_neither_read_nor_replaced(tmp_path):
+    base = Transformer(preset("nano", **SMALL))
+    folder = save_model_folder(tmp_path / "model", base)
+    with pytest.raises(WrongCall, match="not overwritten"):
+        save_reward_folder(folder, RewardModel(base))
+    for path in (folder, tmp_path / "nothing"):
+        with pytest.raises(MinimindError, match="no reward model"):
+            load_reward_folder(path)
+    load_model_folder(folder)
