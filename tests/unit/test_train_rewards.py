@@ -123,6 +123,19 @@ def test_letters_of_a_call_and_several_calls_are_no_answer() -> None:
         assert exact(row, Reply("", f"It is {row['gt'][0]}.", (ran,))) == 1.0
 
 
+def test_a_row_that_holds_its_own_answer_is_judged_by_its_question() -> None:
+    """A day of the question may be named beside the answer, as the verifier allows."""
+    found = 0
+    for row in TOOLS:
+        (call,) = json.loads(row["conversations"][2]["tool_calls"])
+        today, gold = call["arguments"].get("day"), row["gt"][0]
+        if today and today != gold:
+            assert exact(row, Reply("", f"Today is {today}, so then it is {gold}.")) == 1.0
+            assert exact(row, Reply("", f"Then it is {today}.")) == 0.0
+            found += 1
+    assert found > 2
+
+
 def test_programs_are_paid_for_what_they_return(sandbox) -> None:
     reward = runs(sandbox)
     rows = [row for row in make_rows("code_questions", 60, seed=4) if "test" in row]
