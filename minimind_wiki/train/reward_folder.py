@@ -33,7 +33,8 @@ def save_reward_folder(
     files that stood in it (a log) stay. WrongCall if something else is at `path`.
     """
     path = Path(path).absolute()
-    if path.exists() and not _is_reward_folder(path):
+    taken = path.is_file() or (path.is_dir() and any(path.iterdir()))
+    if taken and not _is_reward_folder(path):
         raise WrongCall(f"{path} is no reward model, so it is not overwritten; choose another.")
     fresh, old = (path.parent / f".{path.name}.{word}" for word in ("new", "old"))
     try:

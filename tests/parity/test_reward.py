@@ -199,6 +199,7 @@ def test_its_folder_is_read_by_transformers_and_by_us(tmp_path, name, more):
 
     marks = {f"{mark}_token_id": 256 + i for i, mark in enumerate(("pad", "bos", "eos"))}
     ours = RewardModel(Transformer(preset(name, **SMALL, **marks, **more), seed=3))
+    (tmp_path / "reward").mkdir()  # an empty folder is no obstacle
     folder = save_reward_folder(tmp_path / "reward", ours, run={"steps": 3})
     (folder / "log.txt").write_text("kept")
     save_reward_folder(folder, ours)  # in its place
