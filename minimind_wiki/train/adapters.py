@@ -38,20 +38,21 @@ def add_bottlenecks(model: Transformer, width: int, norms: bool = True, seed: in
     """Freeze the model and put a bottleneck behind both parts of every block; returns their names.
 
     `norms`: the norms' gains learn as well, as in the paper. `down` starts at N(0, 0.01²), `up` at
-    zero, so that training begins at the model as it is; the paper draws both near zero.
+    zero, so that training begins at the model as it is (the paper: near it).
     """
     if width < 1:
         raise WrongCall(f"the adapters' width is {width}; give at least 1.")
     freeze(model)
     generator, weight = torch.Generator().manual_seed(seed), model.lm_head.weight
+    hidden = model.config.hidden_size
     parts = [f"model.layers.{i}.{part}" for i in range(len(model.model.layers))
              for part in ("self_attn", "mlp")]  # fmt: skip
     for name in parts:
-        down, up = Linear(weight.shape[1], width), Linear(width, weight.shape[1])
+        down, up = Linear(hidden, width), Linear(width, hidden)
         nn.init.normal_(down.weight, 0.0, 0.01, generator)
         for parameter in (down.bias, up.weight, up.bias):
             nn.init.zeros_(parameter)
-        swap(model, name, Bottleneck(model.get_submodule(name), down, up).to(weight))
+        swap(model, name, Bottleneck(model.get_submodule(name), down.to(weight), up.to(weight)))
     for name, parameter in model.named_parameters():
         if norms and "norm." in name:
             parameter.requires_grad_(True)

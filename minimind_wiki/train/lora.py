@@ -71,7 +71,7 @@ class LoraLinear(nn.Module):
     def add(self, name: str, config: LoraConfig, generator: torch.Generator) -> None:
         """A new branch. A is uniform within ±1/sqrt(I), the start of a linear layer; B is zero."""
         weight = self.base.weight
-        # a step of training is often smaller than what bfloat16 can add to a number
+        # not in bfloat16, where a step of training is often too small to change a number
         dtype = torch.promote_types(weight.dtype, torch.float32)
         A_RI = torch.empty(config.rank, self.in_features, dtype=dtype)
         nn.init.kaiming_uniform_(A_RI, a=math.sqrt(5), generator=generator)
@@ -85,14 +85,15 @@ class LoraLinear(nn.Module):
         dtype = y_NO.dtype
         for name in self.active:
             config, A_RI, B_OR = self.settings[name], self.lora_A[name], self.lora_B[name]
-            thin_NI = F.dropout(x_NI.to(A_RI.dtype), config.dropout, self.training)
-            y_NO = y_NO + linear(linear(thin_NI, A_RI), B_OR) * config.scale
+            kept_NI = F.dropout(x_NI.to(A_RI.dtype), config.dropout, self.training)
+            y_NO = y_NO + linear(linear(kept_NI, A_RI), B_OR) * config.scale
         return y_NO.to(dtype)
 
     @property
     def weight(self) -> Tensor:
-        """The weight with its changes, (O, I), for who multiplies by it without asking the layer:
-        the grouped products of experts on a GPU, the router, the chunked loss.
+        """The weight with its changes, (O, I), for code that multiplies by it and never calls the
+        layer: grouped products of experts, the router, the chunked loss. Without it such code would
+        train and use the base alone.
         """
         if self.training and any(self.settings[name].dropout for name in self.active):
             raise WrongCall(

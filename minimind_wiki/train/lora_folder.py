@@ -67,12 +67,12 @@ def save_adapter(
     place = Path(os.path.abspath(path))
     fresh, old = (place.parent / f".{place.name}.{word}" for word in ("new", "old"))
     try:  # beside its place and renamed, so that a folder is whole or not there
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         (fresh / CONFIG).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         save_file(tensors, fresh / WEIGHTS, metadata={"format": "pt"})
         if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
             path.rename(old)
         fresh.rename(path)
         shutil.rmtree(old, ignore_errors=True)

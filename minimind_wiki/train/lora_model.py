@@ -60,7 +60,7 @@ def use_adapters(model: nn.Module, *names: str) -> None:
         if name not in adapters(model):
             raise unknown("adapter", name, adapters(model))
     for layer in lora_layers(model).values():
-        layer.active = tuple(name for name in names if name in layer.settings)
+        layer.active = tuple(name for name in dict.fromkeys(names) if name in layer.settings)
         for name in layer.settings:
             for matrix in (layer.lora_A[name], layer.lora_B[name]):
                 matrix.requires_grad_(name in names)

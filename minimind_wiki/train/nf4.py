@@ -26,8 +26,8 @@ from minimind_wiki.errors import WrongCall
 
 BLOCK, GROUP = 64, 256
 OUTERMOST = 0.9677083
-"""1 - (1/32 + 1/30) / 2, between the outermost quantiles of 16 and of 15 parts: the quantile of 1
-is infinite. With these seven digits, as it was published; more would move the last bits of NF4."""
+"""1 - (1/32 + 1/30) / 2: between the middles of the last of 16 and the last of 15 equal parts, as
+the quantile of 1 is infinite. bitsandbytes' seven digits; more would move the last bits of NF4."""
 
 
 @cache
@@ -40,10 +40,10 @@ def normal_float() -> Tensor:
     [-0.091, 0.0, 0.08, 0.161]
     """
     above, below = (
-        [NormalDist().inv_cdf(p) for p in torch.linspace(OUTERMOST, 0.5, count + 1)[:-1].tolist()]
+        [NormalDist().inv_cdf(p) for p in _cuts(OUTERMOST, 0.5, count)[:-1].tolist()]
         for count in (8, 7)
     )
-    levels = torch.tensor([-level for level in below] + [0.0] + above[::-1])
+    levels = torch.tensor([-level for level in below] + [0.0] + above[::-1], device="cpu")
     return levels / levels.max()
 
 
@@ -59,10 +59,17 @@ def dynamic_tree() -> Tensor:
     """
     levels = [0.0, 1.0]
     for decade in range(7):
-        cuts = torch.linspace(0.1, 1, 2**decade + 1)
+        cuts = _cuts(0.1, 1.0, 2**decade)
         middles = 10.0 ** (decade - 6) * ((cuts[:-1] + cuts[1:]) / 2)
         levels += middles.tolist() + (-middles).tolist()
-    return torch.tensor(sorted(levels))
+    return torch.tensor(sorted(levels), device="cpu")
+
+
+def _cuts(first: float, last: float, parts: int) -> Tensor:
+    """The ends of so many equal parts, float32. On the CPU, whatever the default device: the tables
+    are made once and kept.
+    """
+    return torch.linspace(first, last, parts + 1, device="cpu")
 
 
 def encode(x_N: Tensor, levels_L: Tensor, block: int) -> tuple[Tensor, Tensor]:

@@ -23,8 +23,7 @@ from minimind_wiki.train.frozen import freeze, swap
 class PromptedEmbedding(nn.Module):
     """An embedding with P more words, which alone learn; their ids are V, V+1, … V+P-1.
 
-    They begin as copies of words of the vocabulary, drawn at random: from there the paper's smaller
-    models learn better than from noise.
+    They begin as copies of words of the vocabulary, drawn at random, one of the paper's starts.
     """
 
     def __init__(self, base: nn.Embedding, count: int, seed: int = 0) -> None:
@@ -77,8 +76,9 @@ def with_prompt(
 class Prefix(nn.Module):
     """Keys and values of P places before the text, for every layer: 2 · L · K · P · E numbers.
 
-    They begin as those of real tokens, `ids_P`, of whatever the task is about (the paper's advice).
-    The model is frozen and not changed: `prefix(model, ids)` scores with it, `model(ids)` without.
+    They begin as those of real tokens, `ids_P`, one of the paper's starts. (The paper also trains
+    them through a small network, which is left out here.) The model is frozen and not changed:
+    `prefix(model, ids)` scores with it, `model(ids)` without.
     """
 
     def __init__(self, model: Transformer, ids_P: Tensor) -> None:

@@ -23,6 +23,7 @@ from minimind_wiki.train.lora_model import (
 )
 from minimind_wiki.train.losses import LossModel
 from minimind_wiki.train.quantized import QuantizedLinear, quantize_layers, unquantize_layers
+from minimind_wiki.train.recompute import recompute_blocks
 
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "initializer_range": 0.2}
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2}
@@ -159,6 +160,21 @@ def test_an_adapted_head_learns_through_the_chunked_loss():
         torch.testing.assert_close(found[1][name], gradient, atol=1e-4, rtol=1e-4)
 
 
+def test_computing_blocks_twice_changes_no_gradient():
+    found = []
+    for again in (False, True):
+        net = model()
+        quantize_layers(net, "up_proj")
+        add_adapter(net, LoraConfig("all"))
+        draw(net)
+        if again:
+            recompute_blocks(net)
+        loss(net, ids()).backward()
+        found.append({n: p.grad for n, p in net.named_parameters() if p.requires_grad})
+    assert all(torch.equal(found[1][name], gradient) for name, gradient in found[0].items())
+    assert all(gradient.abs().max() > 0 for gradient in found[0].values())
+
+
 def test_names_are_checked():
     net = model()
     with pytest.raises(WrongCall, match="did you mean 'q_proj'"):
@@ -188,6 +204,8 @@ def test_a_second_adapter_learns_alone():
     assert not any(isinstance(m.base, LoraLinear) for m in lora_layers(net).values())
     use_adapters(net, "one")
     assert {name.rsplit(".", 1)[-1] for name in trained_tensors(net)} == {"one"}
+    use_adapters(net, "one", "one")  # once is enough
+    assert {layer.active for layer in lora_layers(net).values()} == {("one",), ()}
     use_adapters(net)
     assert not trained_tensors(net)
 
