@@ -172,6 +172,18 @@ def test_a_stored_teacher_is_the_one_beside_it():
     same(total, want, student[0])
 
 
+@pytest.mark.parametrize("chunk", [0, 5])
+def test_a_teacher_is_not_moved(chunk):
+    student, (hidden, _), labels_BT = models()
+    weight_VD = torch.randn(V, 2 * D).requires_grad_()
+    hidden.requires_grad_()
+    total, _ = distill(student, (hidden, lambda x: x @ weight_VD.T), labels_BT, chunk=chunk)
+    total.backward()
+    assert student[0].grad.any()
+    assert hidden.grad is None
+    assert weight_VD.grad is None
+
+
 def test_nothing_to_learn_costs_nothing_and_moves_nothing():
     student, teacher, labels_BT = models()
     total, count = distill(student, teacher, torch.full_like(labels_BT, IGNORE), chunk=4)
