@@ -46,8 +46,8 @@ class DpoSettings:
 
     loss: str = "dpo"
     """dpo, ipo, simpo or orpo."""
-    beta: float = 0.1
-    """How strongly the model is held to its reference (simpo: scale of the reward; try 2)."""
+    beta: float = 0.0
+    """How strongly the model is held to its reference; simpo: scale of the reward (0: 0.1, 2)."""
     gamma: float = 1.0
     """simpo: by how much the chosen answer must win."""
     odds_weight: float = 0.1
@@ -59,11 +59,17 @@ class DpoSettings:
         """WrongCall for a value that cannot work."""
         if self.loss not in LOSSES:
             raise unknown("loss", self.loss, LOSSES)
-        for name in ("beta", "odds_weight"):
-            if not getattr(self, name) > 0:
-                raise WrongCall(f"{name} is {getattr(self, name)}, but it must be above 0.")
+        if not self.strength > 0:
+            raise WrongCall(f"beta is {self.beta}, but it must be above 0, or 0 for the usual.")
+        if not self.odds_weight > 0:
+            raise WrongCall(f"odds_weight is {self.odds_weight}, but it must be above 0.")
         if not 0 <= self.smoothing < 0.5:
             raise WrongCall(f"smoothing is {self.smoothing}, but it must be in [0, 0.5).")
+
+    @property
+    def strength(self) -> float:
+        """beta, resolved."""
+        return self.beta or (2.0 if self.loss == "simpo" else 0.1)
 
 
 def dpo(
@@ -102,11 +108,11 @@ class PairLoss(nn.Module):
         chosen, rejected = pairs(self.answers(ids_BT, labels_BT))
         s = self.settings
         if s.loss == "dpo":
-            return preference.dpo(chosen, rejected, s.beta, smoothing=s.smoothing)
+            return preference.dpo(chosen, rejected, s.strength, smoothing=s.smoothing)
         if s.loss == "ipo":
-            return preference.ipo(chosen, rejected, s.beta)
+            return preference.ipo(chosen, rejected, s.strength)
         if s.loss == "simpo":
-            return preference.simpo(chosen, rejected, s.beta, s.gamma, s.smoothing)
+            return preference.simpo(chosen, rejected, s.strength, s.gamma, s.smoothing)
         return preference.orpo(chosen, rejected, s.odds_weight)
 
     def answers(self, ids_BT: Tensor, labels_BT: Tensor) -> Answers:
@@ -150,38 +156,44 @@ def method(work: Workshop, settings: DpoSettings) -> Method:
 def pair_feed(source: Source, config: TrainConfig, tokenizer: Tokenizer) -> Feed:
     """Batches of `batch_size` pairs. A pair that does not fit loses the beginning of its prompt."""
     many, length = config.batch_size, config.context_length
-
-    def batch(rows: Sequence[Row]) -> Tokens:
-        return pair_rows(rows, tokenizer, length)
-
-    held = [batch(source.held_out[i : i + many]) for i in range(0, len(source.held_out), many)]
+    held, cut = [], 0
+    for at in range(0, len(source.held_out), many):
+        batch, short = pair_rows(source.held_out[at : at + many], tokenizer, length)
+        held.append(batch)
+        cut += short
     return Feed(
-        lambda step: batch(list(source.rows(step * many, many))), tuple(held),
-        np.empty(0, np.int64), (), source.about, source.line,
-        f"Held out: {len(source.held_out):,} pairs.",
+        lambda step: pair_rows(list(source.rows(step * many, many)), tokenizer, length)[0],
+        tuple(held), np.empty(0, np.int64), (), source.about, source.line,
+        f"Held out: {len(source.held_out):,} pairs, of which {cut:,} lose the beginning of their "
+        f"prompt to fit {length} tokens; training pairs likewise.",
     )  # fmt: skip
 
 
-def pair_rows(rows: Sequence[Row], tokenizer: Tokenizer, length: int) -> Tokens:
-    """Preference rows as a batch: two rows of tokens each, the last turns' tokens learned.
+def pair_rows(rows: Sequence[Row], tokenizer: Tokenizer, length: int) -> tuple[Tokens, int]:
+    """Preference rows as a batch, two rows of tokens each, of which the last turns are learned;
+    and how many lost the beginning of their prompt.
 
-    MinimindError, with the pair's beginning, for one that differs before its last turn.
+    MinimindError, with how the prompt begins, for a pair that cannot be compared or does not fit.
     """
     answers: list[tuple[list[int], list[int]]] = []
+    cut = 0
     for row in rows:
         (prompt, good), (other, bad) = (
             last_turn(row[k], tokenizer) for k in ("chosen", "rejected")
         )
-        if prompt != other:
+        try:
+            if prompt != other:
+                raise MinimindError("its two chats differ before their last turn.")
+            fitted = fit(prompt, [good, bad], length)
+        except MinimindError as error:
             told = tokenizer.decode(prompt)[:60]
             raise MinimindError(
-                f"the chosen and the rejected chat that begin with {told!r} differ before their "
-                "last turn, so that their answers cannot be compared."
-            )
-        fitted = fit(prompt, [good, bad], length)
+                f"the pair whose chosen chat begins with {told!r}: {error}"
+            ) from error
+        cut += fitted.cut > 0
         answers += [(fitted.prompt, answer) for answer in fitted.answers]
     batch = answer_rows(answers, tokenizer.pad_id)
-    return Tokens(batch.ids_BT, batch.labels_BT, together=2, units=len(rows))
+    return Tokens(batch.ids_BT, batch.labels_BT, together=2, units=len(rows)), cut
 
 
 def last_turn(messages: Sequence[Any], tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
