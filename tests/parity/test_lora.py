@@ -10,6 +10,7 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import copy
 import json
 import warnings
 
@@ -18,6 +19,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
+from safetensors.torch import load_file
 from test_model import LAYOUTS, pair, token_ids
 from torch import nn
 
@@ -29,6 +31,7 @@ from minimind_wiki.train.lora import LoraConfig
 from minimind_wiki.train.lora_folder import load_adapter, save_adapter
 from minimind_wiki.train.lora_model import add_adapter, lora_layers, merge, unmerge, use_adapters
 from minimind_wiki.train.prompts import Prefix, add_prompt, with_prompt
+from minimind_wiki.train.quantized import QuantizedLinear
 
 CLOSE = {"atol": 1e-4, "rtol": 0}
 LAYERS = ["q_proj", "v_proj", "down_proj"]
@@ -298,6 +301,67 @@ def test_unmerge_gives_the_weights_back_to_the_bit():
     assert all(torch.equal(ours.state_dict()[name], weight) for name, weight in before.items())
 
 
+class One(nn.Module):
+    """A model of one layer, for PEFT to adapt."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)
+
+
+def one_layer(base: nn.Module, mine: nn.Module, dropout: float = 0.0) -> tuple[nn.Module, One]:
+    """PEFT's branch beside `base` and ours beside `mine`, with the same numbers."""
+    config = peft.LoraConfig(r=3, lora_alpha=4, target_modules=["layer"], lora_dropout=dropout)
+    model = One(base)
+    model.is_loaded_in_4bit = base.weight.dtype == torch.uint8
+    theirs = peft.get_peft_model(model, config)
+    draw({n: p for n, p in theirs.named_parameters() if ".lora_" in n})
+    ours = One(mine)
+    add_adapter(ours, LoraConfig("layer", rank=3, alpha=4, dropout=dropout))
+    copy_branches(ours, theirs)
+    return theirs, ours
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_formats_and_dropout_are_peft_s_to_the_bit(dtype):
+    base = nn.Linear(24, 16).to(dtype)
+    theirs, ours = one_layer(base, copy.deepcopy(base), dropout=0.4)
+    x = torch.randn(5, 24, generator=torch.Generator().manual_seed(3)).to(dtype)
+    for mode in (True, False):
+        theirs.train(mode)
+        ours.train(mode)
+        outputs = []
+        for net in (theirs, ours):
+            torch.manual_seed(7)
+            outputs.append(net(x))
+        assert outputs[0].dtype == outputs[1].dtype == dtype
+        assert torch.equal(outputs[0], outputs[1])
+        assert not torch.equal(outputs[0], base(x))
+
+
+def test_qlora_is_peft_s_on_bitsandbytes():
+    bnb = pytest.importorskip("bitsandbytes")
+    base = nn.Linear(128, 48)
+    packed = bnb.nn.Linear4bit(128, 48, compress_statistics=True, quant_type="nf4")
+    packed.load_state_dict(base.state_dict())
+    theirs, ours = one_layer(packed.to("cpu"), QuantizedLinear(base))
+    assert type(theirs.base_model.model.layer).__name__ == "Linear4bit"
+    xs = [torch.randn(5, 128, generator=torch.Generator().manual_seed(3)) for _ in range(2)]
+    outputs = []
+    for net, x in zip((theirs, ours), xs, strict=True):
+        outputs.append(net(x.requires_grad_(True)))
+        outputs[-1].square().sum().backward()
+    torch.testing.assert_close(outputs[1], outputs[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(xs[1].grad, xs[0].grad, **CLOSE)
+    layer, other = ours.layer, theirs.base_model.model.layer
+    for mine, its in ((layer.lora_A, other.lora_A), (layer.lora_B, other.lora_B)):
+        torch.testing.assert_close(mine["default"].grad, its["default"].weight.grad, **CLOSE)
+        assert mine["default"].grad.abs().max() > 0.1
+
+
 def test_the_file_is_what_peft_would_write(tmp_path):
     ours, theirs = pair(LAYOUTS["llama"])
     theirs = peft_lora(theirs)
@@ -308,8 +372,6 @@ def test_the_file_is_what_peft_would_write(tmp_path):
     expected = peft.PeftConfig.from_pretrained(tmp_path / "theirs")
     for field in ("peft_type", "task_type", "r", "lora_alpha", "use_rslora", "bias"):
         assert getattr(written, field) == getattr(expected, field)
-    from safetensors.torch import load_file
-
     a, b = (load_file(tmp_path / side / "adapter_model.safetensors") for side in ("ours", "theirs"))
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
     assert json.loads((tmp_path / "ours" / "adapter_config.json").read_text())["lora_alpha"] == 6
