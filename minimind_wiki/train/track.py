@@ -17,13 +17,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.errors import WrongCall
+from minimind_wiki.infer.rollout import rollout
+from minimind_wiki.model import Transformer
 
 Request = tuple[list[int], int]  # ids so far, most new ones
 Drawn = tuple[Sequence[int], Sequence[float]]  # new ids, log-probability of each
@@ -104,6 +106,25 @@ def play_together(sample_many: SampleMany, games: Iterable[Game[T]]) -> list[T]:
             raise WrongCall(f"{len(asked)} rows asked for a sample and {len(drawn)} came back.")
         answers = dict(zip(asked, drawn, strict=True))
     return [results[number] for number in running]
+
+
+def engine(model: Transformer, end: int, **sampling: Any) -> SampleMany:
+    """The package's own rollouts as an engine for `play_together`; `end` ends a turn.
+
+    `sampling`: temperature, top_k, top_p, generator and rows_at_once of `infer.rollout`. Rows with
+    the same budget are drawn together, so give games one `turn_tokens`.
+    """
+
+    def sample_many(requests: list[Request]) -> list[Drawn]:
+        drawn: dict[int, Drawn] = {}
+        for budget in sorted({budget for _, budget in requests}):  # a set has no order of its own
+            rows = [number for number, request in enumerate(requests) if request[1] == budget]
+            prompts = [requests[number][0] for number in rows]
+            out = rollout(model, prompts, 1, budget, stop_ids=[end], **sampling)
+            drawn.update((number, out.sampled(row)) for row, number in enumerate(rows))
+        return [drawn[number] for number in range(len(requests))]
+
+    return sample_many
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from minimind_wiki.model import ModelConfig, Transformer
 from minimind_wiki.tokenizer import ByteTokenizer, load_tokenizer
 from minimind_wiki.tokenizer.chat import render
 from minimind_wiki.train.sandbox import Result, failure
-from minimind_wiki.train.track import Track, check_drawn, collate, play, play_together
+from minimind_wiki.train.track import Track, check_drawn, collate, engine, play, play_together
 from minimind_wiki.train.trajectory import episode, parse_call, prompt_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -312,6 +312,40 @@ def test_recorded_log_probabilities_are_those_of_a_forward_pass() -> None:
     assert torch.allclose(logp_BT, rows.logp_BT, atol=1e-5, rtol=0)
     assert rows.mask_BT.sum(1).tolist() == [len(call(a=1, b=2)) + 1 + 2, 2]
     assert (rows.labels_BT == IGNORE).equal(~rows.mask_BT)
+
+
+def test_our_own_engine_draws_for_many_games_and_its_numbers_are_those_of_a_forward_pass() -> None:
+    """Rows of different lengths, one of which has less room left than the others."""
+    config = ModelConfig(
+        vocab_size=259, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, intermediate_size=32, max_position_embeddings=90,
+    )  # fmt: skip
+    model = Transformer(config, seed=3)
+    asked = [[{"role": "user", "content": "x" * n}] for n in (*range(40), 49)]
+    games = [episode(said, BYTES, [], run, 90, turn_tokens=12) for said in asked]
+    draw = engine(model, END, temperature=0.8, generator=torch.Generator().manual_seed(1))
+    requests = []
+
+    def sample_many(some):
+        requests.append([budget for _, budget in some])
+        return draw(some)
+
+    played = play_together(sample_many, games)
+    assert requests == [[12] * 40 + [3]]
+    endings = {}
+    for got, said in zip(played, asked, strict=True):
+        prompt = render(said, BYTES, add_generation_prompt=True).ids
+        ((begin, stop),) = got.turns
+        assert got.track.ids[:begin] == prompt and stop == len(got.track.ids)
+        endings.setdefault(got.ended, []).append((stop - begin, got.track.ids[-1] == END))
+    assert endings["context"] == [(3, False)]
+    assert set(endings["length"]) == {(12, False)}
+    assert all(ended and length <= 12 for length, ended in endings["answer"])
+    rows = collate([got.track for got in played], pad_id=256)
+    with torch.no_grad():
+        logp_BTV = (model(rows.ids_BT) / 0.8).log_softmax(-1)
+    logp_BT = logp_BTV.gather(-1, rows.labels_BT.clamp_min(0)[..., None])[..., 0]
+    assert torch.allclose(logp_BT.masked_fill(~rows.mask_BT, 0.0), rows.logp_BT, atol=1e-5, rtol=0)
 
 
 def test_rows_without_a_user_or_without_anything_drawn_are_refused() -> None:
