@@ -182,7 +182,7 @@ def test_waits_do_not_outlast_the_budget_and_answers_have_their_own() -> None:
     got, asked = forced(
         *[[*b"x</think>"]] * 9, [*b"no end of it"], think_tokens=12, answer_tokens=5, waits=9
     )
-    assert got.track.ids == [*PROMPT, *b"x\nWaitx</thi", *b"\n</think>\n\n", *b"x</th"]
+    assert got.track.ids == [*PROMPT, *b"x\nWait", *b"x</think>"[:6], *b"\n</think>\n\n", *b"x</th"]
     assert [budget for _, budget in asked] == [12, 6, 5] and got.cut and got.waited == 1
     assert got.reply.faults[0] == "the turn has no end"
     got, _ = forced([*b"123456789012</think>"], [*b"4", END], think_tokens=20, answer_tokens=5,
