@@ -3,7 +3,7 @@
 Bottleneck adapters (Houlsby et al. 2019, arXiv:1902.00751) add a thin network behind attention and
 behind the feed-forward of every block. It is not linear, so it cannot be merged and always costs
 time. IA3 (Liu et al. 2022, arXiv:2205.05638) learns one factor for each key, each value and each
-inner place of the feed-forward: the fewest numbers of all, and they merge into the weights.
+inner place of the feed-forward: some hundreds a block, and they merge into the weights.
 
 Shapes: N rows (all leading axes together), D hidden, I inputs, O outputs.
 """

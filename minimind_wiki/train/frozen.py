@@ -44,6 +44,8 @@ def layers_named(model: nn.Module, targets: str = "all") -> dict[str, nn.Linear]
         if not hits and targets != "all":
             raise unknown("layer", end, {name.rsplit(".", 1)[-1] for name in linear})
         found |= hits
+    if not found:
+        raise WrongCall("the model has none of the projections; name the layers to change.")
     tied = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     for name, module in found.items():
         if isinstance(module, nn.Linear) and id(module.weight) in tied:

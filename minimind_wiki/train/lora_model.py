@@ -118,3 +118,15 @@ def unmerge(model: nn.Module, layers: dict[str, LoraLinear]) -> None:
     """Put back the layers that `merge` returned; not by subtraction, so no rounding stays."""
     for path, layer in layers.items():
         swap(model, path, layer)
+
+
+@contextmanager
+def merged(model: nn.Module) -> Iterator[None]:
+    """Inside, the model is merged, to be written or measured as a plain one; after it, training
+    goes on with the same parameters.
+    """
+    layers = merge(model)
+    try:
+        yield
+    finally:
+        unmerge(model, layers)

@@ -49,10 +49,10 @@ def normal_float() -> Tensor:
 
 @cache
 def dynamic_tree() -> Tensor:
-    """256 levels in [-1, 1], (L,) float32: fine near zero, where most values are, coarse far out.
+    """256 levels from -1 to 1, (L,) float32: fine near zero, where most values are, coarse far out.
 
-    Decade i of seven, (0.1, 1] · 10^(i-6), is cut into 2^i equal parts of either sign, and a level
-    is the middle of a part; zero and 1 complete them.
+    The decade from 0.1 to 1 times 10^(i-6), for i = 0 … 6, is cut into 2^i equal parts of either
+    sign, and a level is the middle of a part; zero and 1 complete them.
 
     >>> dynamic_tree().numel(), round(dynamic_tree()[128].item(), 9)
     (256, 5.5e-07)
@@ -127,6 +127,8 @@ def dequantize(packed: Packed, shape: Sequence[int], dtype: torch.dtype) -> Tens
 
 def bits_per_weight(block: int = BLOCK, group: int = GROUP, bits: int = 4) -> float:
     """Memory of a weight in bits; group 0: the scales in float32, not quantized again.
+
+    The scales' mean, one number for a whole tensor, is not counted.
 
     >>> round(bits_per_weight(), 3), bits_per_weight(group=0)
     (4.127, 4.5)

@@ -19,6 +19,7 @@ from minimind_wiki.train.lora_model import (
     add_adapter,
     lora_layers,
     merge,
+    merged,
     use_adapters,
 )
 from minimind_wiki.train.losses import LossModel
@@ -182,6 +183,8 @@ def test_names_are_checked():
     with pytest.raises(WrongCall, match="shares its weight"):
         add_adapter(net, LoraConfig("lm_head"))
     assert all(p.requires_grad for p in net.parameters())
+    with pytest.raises(WrongCall, match="none of the projections"):
+        add_adapter(torch.nn.Sequential(torch.nn.Linear(2, 2)), LoraConfig("all"))
     for name in ("", "a.b", "values"):
         with pytest.raises(WrongCall, match="cannot name"):
             add_adapter(net, LoraConfig(), name)
@@ -225,10 +228,16 @@ def test_a_merged_model_is_saved_like_any_other(tmp_path):
     net = model()
     add_adapter(net, LoraConfig("all"))
     draw(net)
+    learns = [p for p in net.parameters() if p.requires_grad]
+    with merged(net):
+        save_model_folder(tmp_path / "between", net)
+        logits = net(ids())
+    assert torch.equal(load_model_folder(tmp_path / "between")[0](ids()), logits)
+    after = [p for p in net.parameters() if p.requires_grad]
+    assert all(a is b for a, b in zip(learns, after, strict=True))  # the optimizer's own
     merge(net)
     save_model_folder(tmp_path / "merged", net)
-    again, _ = load_model_folder(tmp_path / "merged")
-    assert torch.equal(again(ids()), net(ids()))
+    assert torch.equal(load_model_folder(tmp_path / "merged")[0](ids()), logits)
 
 
 def test_folders_that_do_not_fit_are_refused(tmp_path):
