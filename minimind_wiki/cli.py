@@ -28,6 +28,7 @@ VERBS = {
     "sft": "fine-tune a model on chats",
     "dpo": "learn from chosen and rejected answers",
     "grpo": "reinforce answers that a program finds right",
+    "distill": "teach a small model what a larger one would say",
     "generate": "continue a prompt with a trained model",
     "tokenizer": "learn a vocabulary, compare vocabularies",
     "evaluate": "score a trained model",
