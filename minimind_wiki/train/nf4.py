@@ -14,7 +14,6 @@ Shapes: N weights, n = N / block blocks, L levels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -30,7 +29,6 @@ OUTERMOST = 0.9677083
 the quantile of 1 is infinite. bitsandbytes' seven digits; more would move the last bits of NF4."""
 
 
-@cache
 def normal_float() -> Tensor:
     """The 16 levels of NF4, (L,) float32: eight quantiles above zero, seven below, and zero itself.
 
@@ -47,7 +45,6 @@ def normal_float() -> Tensor:
     return levels / levels.max()
 
 
-@cache
 def dynamic_tree() -> Tensor:
     """256 levels from -1 to 1, (L,) float32: fine near zero, where most values are, coarse far out.
 
@@ -66,10 +63,11 @@ def dynamic_tree() -> Tensor:
 
 
 def _cuts(first: float, last: float, parts: int) -> Tensor:
-    """The ends of so many equal parts, float32. On the CPU, whatever the default device: the tables
-    are made once and kept.
-    """
+    """The ends of so many equal parts, float32. On the CPU, whatever the default device is."""
     return torch.linspace(first, last, parts + 1, device="cpu")
+
+
+NF4, TREE = normal_float(), dynamic_tree()  # made once; a compiler could not trace their making
 
 
 def encode(x_N: Tensor, levels_L: Tensor, block: int) -> tuple[Tensor, Tensor]:
@@ -105,10 +103,10 @@ def quantize(weight: Tensor) -> Packed:
             f"a tensor of shape {tuple(weight.shape)} that is empty or not finite cannot be "
             "quantized; use weights from before the training went wrong."
         )
-    codes_N, scale_n = encode(weight.detach().flatten(), normal_float(), BLOCK)
+    codes_N, scale_n = encode(weight.detach().flatten(), NF4, BLOCK)
     codes_N = F.pad(codes_N, (0, len(codes_N) % 2))
     mean = scale_n.mean()
-    scales_n, largest = encode(scale_n - mean, dynamic_tree(), GROUP)
+    scales_n, largest = encode(scale_n - mean, TREE, GROUP)
     return Packed(codes_N[::2] << 4 | codes_N[1::2], scales_n, largest, mean)
 
 
@@ -119,10 +117,10 @@ def dequantize(packed: Packed, shape: Sequence[int], dtype: torch.dtype) -> Tens
     >>> dequantize(quantize(weight), weight.shape, torch.float32)
     tensor([[ 0.0000,  0.4407, -1.0000]])
     """
-    scale_n = decode(packed.scales, packed.largest, dynamic_tree(), GROUP) + packed.mean
+    scale_n = decode(packed.scales, packed.largest, TREE, GROUP) + packed.mean
     codes_N = torch.stack([packed.codes >> 4, packed.codes & 15], dim=1).flatten()
     count = torch.Size(shape).numel()
-    return decode(codes_N[:count], scale_n, normal_float(), BLOCK).view(*shape).to(dtype)
+    return decode(codes_N[:count], scale_n, NF4, BLOCK).view(*shape).to(dtype)
 
 
 def bits_per_weight(block: int = BLOCK, group: int = GROUP, bits: int = 4) -> float:

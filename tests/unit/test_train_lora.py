@@ -176,6 +176,23 @@ def test_computing_blocks_twice_changes_no_gradient():
     assert all(gradient.abs().max() > 0 for gradient in found[0].values())
 
 
+def test_it_compiles_as_one_graph_and_works_under_autocast():
+    net = model(num_hidden_layers=1)
+    quantize_layers(net, "up_proj")
+    add_adapter(net, LoraConfig("q_proj,up_proj"))
+    draw(net)
+    logits = net(ids())
+    once = torch.compile(net, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(once(ids()), logits)
+    loss(once, ids()).backward()
+    assert all(p.grad.abs().max() > 0 for p in net.parameters() if p.requires_grad)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = net(ids())
+    assert rough.dtype == torch.bfloat16
+    assert 0 < (rough.float() - logits).abs().mean() < 0.05 * logits.std()  # 8 bits, some ten sums
+    rough.float().square().sum().backward()
+
+
 def test_names_are_checked():
     net = model()
     with pytest.raises(WrongCall, match="did you mean 'q_proj'"):
