@@ -1,6 +1,6 @@
 """`python -m minimind_wiki` is the `minimind` command."""
 
-from minimind_wiki.cli import main
+from minimind_wiki.cli import leave, main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    leave(main())

@@ -110,6 +110,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return SIGPIPE_STATUS
 
 
+def leave(status: int) -> NoReturn:
+    """End the process; one of several that torchrun started without Python's own shutdown.
+
+    Something of torch's (FSDP's mesh) may still refer to a process group that was destroyed. Its
+    threads then run while Python shuts down, and now and then abort a process whose work is done
+    (github.com/pytorch/pytorch/issues/190489); torchrun would take the run for failed.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 def _nobody_reads(stream: TextIO) -> bool:
     """Whether `stream` goes into a pipe whose reader has closed it (`minimind … | head`)."""
     try:

@@ -44,6 +44,8 @@ def zero_settings(config: TrainConfig, stage: int, processes: int) -> dict[str, 
             f"{config.optimizer} needs whole matrices, which ZeRO lays end to end and cuts "
             "anywhere; use adamw, or fsdp."
         )
+    if config.base_width:
+        raise WrongCall("base_width is not for DeepSpeed, which sets one rate; use fsdp.")
     own, left = divmod(config.batch_size, processes)
     rows = min(config.micro_batch_size or own, own)
     if left or not own or own % rows:

@@ -24,4 +24,4 @@ class Failing(Loop):
 
 if __name__ == "__main__":
     pretrain.Loop = Failing
-    sys.exit(cli.main(sys.argv[1:]))
+    cli.leave(cli.main(sys.argv[1:]))

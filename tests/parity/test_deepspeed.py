@@ -66,6 +66,7 @@ def test_settings_are_those_of_the_run():
     [
         ({}, 4, 2, "stages 1, 2 and 3, not 4"),
         ({"optimizer": "muon"}, 1, 2, "muon needs whole matrices"),
+        ({"base_width": 64}, 1, 2, "base_width is not for DeepSpeed"),
         ({"batch_size": 6}, 1, 4, "multiple of 4"),
         ({"batch_size": 12, "micro_batch_size": 4}, 1, 2, "multiple of 8"),
     ],

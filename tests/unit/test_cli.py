@@ -111,3 +111,15 @@ def test_help_of_clean_says_what_the_quality_rules_are_not_for(capsys):
     out = capsys.readouterr().out
     for word in ("Gopher", "web pages", "poems", "tables", "notices", "pretraining-data/filters"):
         assert word in out
+
+
+@pytest.mark.parametrize(("words", "status"), [([], 0), (["pretrian"], 2)])
+def test_one_of_several_processes_says_all_and_keeps_its_status(words, status):
+    """It ends without Python's shutdown, where a buffer would be lost."""
+    command = [sys.executable, "-m", "minimind_wiki", *words]
+    done = [
+        subprocess.run(command, capture_output=True, env=os.environ | {"WORLD_SIZE": size})
+        for size in ("1", "2")
+    ]
+    assert [d.returncode for d in done] == [status, status]
+    assert done[0].stdout + done[0].stderr == done[1].stdout + done[1].stderr != b""

@@ -148,8 +148,12 @@ def test_a_stop_between_two_points_of_the_curve_loses_none(tmp_path, monkeypatch
 
 def test_without_a_folder_a_signal_is_not_swallowed():
     """An experiment must end, not record half a run."""
-    with pytest.raises(KeyboardInterrupt):
-        go(report=StopAt(3))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            go(report=StopAt(3))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_micro_batches_change_nothing_but_rounding(whole):
