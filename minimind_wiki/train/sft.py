@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ from torch import Tensor
 
 from minimind_wiki.data.packing import IGNORE, fill, pack
 from minimind_wiki.data.sft_rows import Example, SftReport, check_policy, examples
-from minimind_wiki.errors import MinimindError
+from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.infer.rollout import rollout
 from minimind_wiki.tokenizer import Tokenizer
+from minimind_wiki.tokenizer.chat import control_ids, from_row, render
 from minimind_wiki.train.batches import Tokens, from_packed
 from minimind_wiki.train.begin import open_tokenizer
 from minimind_wiki.train.config import TrainConfig
@@ -33,8 +36,9 @@ from minimind_wiki.train.measure import held_out_loss
 from minimind_wiki.train.method import Method, Tuning, Workshop
 from minimind_wiki.train.parallel import processes
 from minimind_wiki.train.pretrain import Outcome, pretrain
+from minimind_wiki.train.reasoning import read_ids
 from minimind_wiki.train.report import Report
-from minimind_wiki.train.sources import Source, open_source
+from minimind_wiki.train.sources import Row, Source, open_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,19 @@ class SftSettings:
 
     long_chats: str = "drop"
     """What happens to chats longer than a row: drop (their oldest exchanges), cut or reject."""
+    gold_items: int = 32
+    """Held-out chats whose last turn the model says itself at each measurement (0: none)."""
+    gold_tokens: int = 64
+    """Longest of these answers, in tokens; chats with longer ones are not asked."""
 
     def validate(self, context_length: int) -> None:
         """WrongCall for a value that cannot work."""
         check_policy(self.long_chats, context_length)
+        if self.gold_items < 0 or self.gold_tokens < 1:
+            raise WrongCall(
+                f"gold_items is {self.gold_items} and gold_tokens {self.gold_tokens}; give 0 or "
+                "more, and 1 or more."
+            )
 
 
 def sft(
@@ -63,20 +76,56 @@ def sft(
     source = open_source(config.data, "sft", config.seed, config.held_out, config.eval_windows)
     feed = chat_feed(source, config, settings, tokenizer)
     return pretrain(config, {}, out, resume, report, feed=feed,
-                    tuning=Tuning("sft", settings, method))  # fmt: skip
+                    tuning=Tuning("sft", settings, partial(method, source)))  # fmt: skip
 
 
-def method(work: Workshop, settings: SftSettings) -> Method:
+def method(source: Source, work: Workshop, settings: SftSettings) -> Method:
     """The language model's own loss; the feed's labels decide what is learned."""
     config = work.config
+    asked = questions(source.held_out, work, settings)
     loss = LossModel(work.model, work.chunk, config.z_loss, config.label_smoothing)
 
     def assess() -> dict[str, float]:
         found = held_out_loss(work.model, work.feed.held_out, work.place, work.tokenizer,
                               work.chunk, rows=config.micro_batch_size)  # fmt: skip
-        return dict(zip(("loss", "bits_per_byte"), found, strict=True))
+        right = {"exact_answers": exact_answers(asked, work, settings)} if asked else {}
+        return dict(zip(("loss", "bits_per_byte"), found, strict=True)) | right
 
     return Method(loss, work.feed.at, assess)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The ids up to where the assistant's last turn begins, and what it says there."""
+
+    prompt: list[int]
+    gold: str
+
+
+def questions(rows: Sequence[Row], work: Workshop, settings: SftSettings) -> list[Question]:
+    """The first `gold_items` chats whose last turn is a text that can be asked for."""
+    found: list[Question] = []
+    room = work.config.context_length - settings.gold_tokens
+    for row in rows:
+        messages, tools = from_row(row["conversations"])
+        last = messages[-1]
+        if last.get("role") != "assistant" or not last.get("content") or last.get("tool_calls"):
+            continue
+        ids = render(messages[:-1], work.tokenizer, tools, add_generation_prompt=True).ids
+        short = len(work.tokenizer.encode(last["content"])) < settings.gold_tokens
+        if short and len(ids) <= room and len(found) < settings.gold_items:
+            found.append(Question(ids, last["content"].strip()))
+    return found
+
+
+def exact_answers(asked: Sequence[Question], work: Workshop, settings: SftSettings) -> float:
+    """Share of the questions to which the greedy answer is the gold one, letter by letter."""
+    end = control_ids(work.tokenizer)["<|im_end|>"]
+    with work.place.autocast():
+        drawn = rollout(work.model, [q.prompt for q in asked], 1, settings.gold_tokens, 0.0,
+                        stop_ids=(end,))  # fmt: skip
+    said = (read_ids(drawn.sampled(i)[0], work.tokenizer).answer for i in range(len(asked)))
+    return sum(a.strip() == q.gold for a, q in zip(said, asked, strict=True)) / len(asked)
 
 
 def chat_feed(

@@ -16,8 +16,10 @@ from minimind_wiki.infer import load_model_folder, save_model_folder
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.train.config import TrainConfig
+from minimind_wiki.train.device import choose
+from minimind_wiki.train.method import Workshop
 from minimind_wiki.train.report import Quiet
-from minimind_wiki.train.sft import SftSettings, chat_feed, packed, sft
+from minimind_wiki.train.sft import SftSettings, chat_feed, packed, questions, sft
 from minimind_wiki.train.sources import open_source
 
 TOKENIZER = ByteTokenizer()
@@ -72,7 +74,7 @@ def test_it_learns_to_answer_and_leaves_a_model_folder(config, tmp_path):
     tokenizer = load_model_folder(tmp_path / "run")[1]
     assert tokenizer.fingerprint == TOKENIZER.fingerprint
     run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert run["method"] == {"name": "sft", "long_chats": "drop"}
+    assert run["method"]["name"] == "sft" and run["method"]["long_chats"] == "drop"
     assert run["command"].startswith("minimind sft --model ")
     assert run["init"]["sha256"] and run["bigram_loss"] is None
 
@@ -140,3 +142,20 @@ def test_chats_that_all_are_too_long_are_an_error_and_not_an_empty_step(config):
 def test_a_policy_that_is_none_is_refused(config):
     with pytest.raises(WrongCall, match="policy for long chats"):
         sft(config, SftSettings("shorten"))
+
+
+def test_a_model_that_has_learned_the_answers_by_heart_says_them(config, tmp_path):
+    rows = [chat(f"{i}?", "yes") for i in range(24)]
+    path = rows_file(tmp_path / "a.jsonl.gz", rows)
+    config = dataclasses.replace(config, data=str(path), steps=60, eval_every=60, held_out=0.2)
+    found = sft(config, SftSettings(gold_items=4, gold_tokens=8)).state.held_out["exact_answers"]
+    assert found == [0.0, 1.0]
+
+
+def test_only_questions_with_room_for_a_short_answer_are_asked(config):
+    said = [chat("?", "x" * 100), chat("y" * 400, "b"), chat("a?", "b")]
+    rows = [*said, {"conversations": said[2]["conversations"][:1]}]
+    model = Transformer(preset("nano"))
+    work = Workshop(model, TOKENIZER, choose("cpu"), None, config, 0)
+    asked = questions(rows, work, SftSettings(gold_tokens=32))
+    assert [q.gold for q in asked] == ["b"] and len(asked[0].prompt) < 60
