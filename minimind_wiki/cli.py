@@ -118,9 +118,7 @@ def leave(status: int) -> NoReturn:
     (github.com/pytorch/pytorch/issues/190489); torchrun would take the run for failed.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        os._exit(status)  # what was printed is out: `main` has flushed it
     sys.exit(status)
 
 

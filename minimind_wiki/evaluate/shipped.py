@@ -9,7 +9,6 @@ questions. Retraining is another draw of the same command: its scores should lie
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -19,27 +18,27 @@ from typing import Any
 
 import torch
 
+from minimind_wiki.data.download import file_sha256
 from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.evaluate.likelihood import log_likelihood
-from minimind_wiki.evaluate.world_exam import SECTIONS, Score, by_likelihood, exam
+from minimind_wiki.evaluate.tricks import Item
+from minimind_wiki.evaluate.world_exam import Score, by_likelihood, exam
 from minimind_wiki.infer import load_model_folder, save_model_folder
 
 SHIP = "ship.json"
 
 
-def sha256(path: Path) -> str:
-    """The file's hash, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def examiner(
+    folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> Callable[[Item], bool]:
+    """The judge of `world_exam.exam` for a model folder, by likelihood; `dtype`: as it is stored.
 
-
-def score(folder: Path, items: int, sections: tuple[str, ...] = SECTIONS) -> list[Score]:
-    """The world exam of a model folder on test worlds, computed in float32."""
-    model, tokenizer = load_model_folder(folder, dtype=torch.float32)
+    The model is loaded once, here. MinimindError if the folder has no tokenizer.
+    """
+    model, tokenizer = load_model_folder(folder, device, dtype)
     if tokenizer is None:
         raise MinimindError(f"{folder} has no tokenizer, so it cannot read a question.")
-    judge = partial(by_likelihood, log_likelihood(model, tokenizer, document_begin(folder)))
-    return exam(judge, items, sections=sections)
+    return partial(by_likelihood, log_likelihood(model, tokenizer, document_begin(folder)))
 
 
 def document_begin(folder: Path) -> tuple[int, ...]:
@@ -63,14 +62,14 @@ def ship(run: Path, name: str, root: Path, items: int) -> Path:
     parts = root / f".{name}"
     shutil.rmtree(parts, ignore_errors=True)
     save_model_folder(parts, model.to(torch.bfloat16), tokenizer, about)
-    scores = score(parts, items)
+    scores = exam(examiner(parts, dtype=torch.float32), items)
     entry = {
         "parameters": model.num_parameters(),
         "command": about["command"],
         "held_out": about["held_out"],
         "floor_bits_per_byte": about.get("floor_bits_per_byte"),
         "exam": {"items": items, "right": {s.section: s.right for s in scores}},
-        "files": {file.name: sha256(file) for file in sorted(parts.iterdir())},
+        "files": {file.name: file_sha256(file) for file in sorted(parts.iterdir())},
     }
     (parts / SHIP).write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     parts.rename(target)
@@ -92,7 +91,7 @@ def faults(folder: Path, entry: dict[str, Any]) -> list[str]:
     found += [
         f"{folder / name} was changed: its sha256 is not the one that {SHIP} holds"
         for name, wanted in entry["files"].items()
-        if (folder / name).is_file() and sha256(folder / name) != wanted
+        if (folder / name).is_file() and file_sha256(folder / name) != wanted
     ]
     strangers = {file.name for file in folder.iterdir()} - set(entry["files"]) - {SHIP}
     return found + [f"{folder / name} is not in {SHIP}" for name in sorted(strangers)]
@@ -107,8 +106,9 @@ def exam_faults(
     turn an item whose options are nearly as likely, so two items a section are let through.
     """
     found, items = [], entry["exam"]["items"]
+    judge = examiner(folder, dtype=torch.float32)
     for section, right in entry["exam"]["right"].items():
-        now = score(folder, items, (section,))[0]
+        now = exam(judge, items, sections=(section,))[0]
         tell(now)
         if abs(now.right - right) > 2:
             found.append(f"{folder}: {section} has {now.right} of {items} right, not {right}")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 
-from minimind_wiki.errors import MinimindError, WrongCall, unknown
+from minimind_wiki.errors import WrongCall, unknown
 
 HELP = "Score a trained model on tasks whose answers a program can check."
 EXAMPLE = "minimind evaluate runs/village --tasks world --limit 50"
@@ -33,20 +32,12 @@ def run(args: argparse.Namespace) -> int:
     from rich.progress import track
 
     from minimind_wiki.evaluate.baselines import baselines
-    from minimind_wiki.evaluate.likelihood import log_likelihood
-    from minimind_wiki.evaluate.shipped import document_begin
-    from minimind_wiki.evaluate.world_exam import SECTIONS, by_likelihood, exam
-    from minimind_wiki.infer import load_model_folder
+    from minimind_wiki.evaluate.shipped import examiner
+    from minimind_wiki.evaluate.world_exam import SECTIONS, exam
     from minimind_wiki.train.device import choose
     from minimind_wiki.verbs.generate import find_model
 
-    place = choose(args.device)
-    folder = find_model(args.model)
-    model, tokenizer = load_model_folder(folder, place.device)
-    if tokenizer is None:
-        raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a question.")
-    begin = document_begin(folder)
-    judge = partial(by_likelihood, log_likelihood(model, tokenizer, begin))
+    judge = examiner(find_model(args.model), choose(args.device).device)
     print(f"World exam of {args.model}: the likeliest of the options counts as its answer. A trick "
           "looks only at places and lengths.")  # fmt: skip
     sections = track(SECTIONS, description="exam", transient=True)

@@ -42,6 +42,18 @@ def test_the_shipped_model_is_the_trained_one_in_bfloat16(models: Path) -> None:
     assert faults(models / "small", entry) == exam_faults(models / "small", entry) == []
 
 
+def test_the_models_of_this_repository_are_whole_and_answer_as_they_did() -> None:
+    root = Path(__file__).parents[2] / "models"
+    found = shipped(root)
+    assert {"world-nano", "world-tiny"} <= set(found)
+    for name, entry in found.items():
+        assert faults(root / name, entry) == []
+    right = found["world-nano"]["exam"]["right"]["grammar"]
+    assert right > 60  # of 100, so that one who knows nothing would be told from it
+    entry = {"exam": {"items": 100, "right": {"grammar": right}}}
+    assert exam_faults(root / "world-nano", entry) == []
+
+
 def test_a_changed_a_missing_and_a_strange_file_are_told(copy: Path, capsys) -> None:
     folder = copy / "small"
     run = json.loads((folder / "run.json").read_text())

@@ -99,6 +99,29 @@ def test_tensorboard_shows_a_resumed_run_once(tmp_path, monkeypatch):
     assert "sample/text_summary" in events.Tags()["tensors"]
 
 
+def test_a_run_that_failed_before_its_first_checkpoint_leaves_room_for_the_next(
+    tmp_path, monkeypatch
+):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    out, record = tmp_path / "run", loop.Loop.record
+
+    def fails(self, *args):
+        record(self, *args)
+        if self.state.step == 2:
+            raise MinimindError("the second step is over")
+
+    monkeypatch.setattr(loop.Loop, "record", fails)
+    with pytest.raises(MinimindError, match="second step"):
+        go(out, log_to="tensorboard", learning_rate=1e-2)
+    assert [entry.name for entry in out.iterdir()] == ["logs"]
+    monkeypatch.setattr(loop.Loop, "record", record)
+    state = go(out, log_to="tensorboard").state
+    events = accumulator.EventAccumulator(str(out / "logs" / "tensorboard"))
+    events.Reload()
+    told = [event.value for event in events.Scalars("train/loss")]
+    assert told == pytest.approx(state.train["loss"], rel=1e-6)
+
+
 def test_weights_and_biases_is_offline_unless_it_is_told_otherwise(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.delenv("WANDB_MODE", raising=False)
