@@ -10,38 +10,27 @@ policy to correct for. The numbers are in `advantages.py` and `policy.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.errors import WrongCall, unknown
 from minimind_wiki.infer import load_model_folder
-from minimind_wiki.infer.rollout import Rollout, rollout
 from minimind_wiki.model import Transformer
-from minimind_wiki.tokenizer import Tokenizer
-from minimind_wiki.tokenizer.chat import control_ids, render
 from minimind_wiki.train import policy
 from minimind_wiki.train.advantages import group_advantages, leave_one_out
 from minimind_wiki.train.batches import Tokens
-from minimind_wiki.train.begin import open_tokenizer
 from minimind_wiki.train.config import TrainConfig
-from minimind_wiki.train.feeds import Feed
 from minimind_wiki.train.logprobs import logprobs
 from minimind_wiki.train.method import Method, Tuning, Workshop
+from minimind_wiki.train.play import Player, check_playing, open_prompts
 from minimind_wiki.train.pretrain import Outcome, pretrain
-from minimind_wiki.train.reasoning import Reply, read_ids
 from minimind_wiki.train.report import Report
-from minimind_wiki.train.rewards import exact, weighted, well_formed
-from minimind_wiki.train.sources import Row, Source, open_source
-from minimind_wiki.train.trajectory import prompt_of
+from minimind_wiki.train.sources import Source
 
-TRIES = 50  # prompts that may be too long, one after the other
-FAR = 1_000_003  # from a prompt that is too long to its substitute
 LOSSES = ("grpo", "dr_grpo", "dapo", "cispo", "rloo")
 
 
@@ -73,9 +62,7 @@ class GrpoSettings:
                 f"group is {self.group}, but it must be 2 or more and divide batch_size "
                 f"({batch_size})."
             )
-        for name in ("temperature", "max_new_tokens"):
-            if not getattr(self, name) > 0:
-                raise WrongCall(f"{name} is {getattr(self, name)}, but it must be above 0.")
+        check_playing(self)
         if self.kl_weight < 0:
             raise WrongCall(f"kl_weight is {self.kl_weight}, but it must be 0 or more.")
 
@@ -96,10 +83,7 @@ def grpo(
     settings = settings or GrpoSettings()
     settings.validate(config.batch_size)
     config = replace(config, prefetch=0)  # answers made ahead would be those of older weights
-    source = open_source(config.data, "agent", config.seed, config.held_out, config.eval_windows)
-    feed = Feed(_no_rows, (), np.empty(0, np.int64), (), source.about, source.line,
-                f"Held out: {len(source.held_out):,} prompts, answered greedily.")  # fmt: skip
-    open_tokenizer(config.init)  # a model without one is told before the run begins
+    source, feed = open_prompts(config)
 
     def make(work: Workshop, settings: GrpoSettings) -> Method:
         game = Game(work, settings, source)
@@ -107,10 +91,6 @@ def grpo(
 
     return pretrain(config, {}, out, resume, report, feed=feed,
                     tuning=Tuning("grpo", settings, make))  # fmt: skip
-
-
-def _no_rows(step: int) -> Tokens:
-    raise AssertionError("a batch needs the model")
 
 
 class PolicyLoss(nn.Module):
@@ -155,19 +135,17 @@ class PolicyLoss(nn.Module):
         return scored.logp_BT, scored.mask_BT
 
 
-class Game:
-    """Prompts are answered, judged and turned into batches. `seen`: numbers of the last batch."""
+class Game(Player):
+    """Prompts are answered, judged and turned into batches."""
 
     def __init__(self, work: Workshop, settings: GrpoSettings, source: Source) -> None:
-        self.work, self.settings, self.source = work, settings, source
-        self.seen: dict[str, float] = {}
+        super().__init__(work, settings, source)
+        self.settings = settings
         reference = None
         if settings.kl_weight:
             reference = load_model_folder(Path(work.config.init), work.place.device)[0]
             reference.eval().requires_grad_(False)
         self.loss = PolicyLoss(work.model, reference, settings, work.chunk)
-        self.judge = weighted({"right": (1.0, exact),
-                               "format": (settings.format_weight, well_formed)})  # fmt: skip
 
     def at(self, step: int) -> Tokens:
         """The step's answers with their advantages; sampled by a generator of (seed, step)."""
@@ -195,61 +173,3 @@ class Game:
         units = policy.divisor(drawn.mask_BT, s.mean, s.max_new_tokens)
         more_BT = {"advantage_B1": advantage_B[:, None], "old_BT": drawn.logp_BT}
         return Tokens(drawn.ids_BT, labels_BT, more=more_BT, units=units)
-
-    def answer(self, rows: Sequence[Row], many: int, temperature: float, number: int) -> Rollout:
-        """`many` answers to each row's prompt. WrongCall if one does not fit the context."""
-        generator = torch.Generator(device=self.work.place.device)
-        generator.manual_seed(self.work.config.seed * 1_000_003 + number)
-        prompts = [self.prompt(row) for row in rows]
-        with self.work.place.autocast():
-            return rollout(self.work.model, prompts, many, self.settings.max_new_tokens,
-                           temperature, generator=generator, stop_ids=(self.end,))  # fmt: skip
-
-    def fitting(self, number: int) -> tuple[Row, int]:
-        """Row `number`, or the first of its substitutes whose prompt leaves room for an answer; and
-        how many were too long. WrongCall where TRIES of them are."""
-        room = self.work.config.context_length - self.settings.max_new_tokens
-        for skipped in range(TRIES):
-            row = self.source.row(number + skipped * FAR)
-            if len(self.prompt(row)) <= room:
-                return row, skipped
-        raise WrongCall(
-            f"{TRIES} prompts in a row have more than {room} tokens: with answers of "
-            f"{self.settings.max_new_tokens} they do not fit context_length "
-            f"{self.work.config.context_length}; make it larger, or max_new_tokens smaller."
-        )
-
-    def prompt(self, row: Row) -> list[int]:
-        """The ids up to where the assistant begins to speak."""
-        messages, tools = prompt_of(row)
-        return render(messages, self.work.tokenizer, tools, add_generation_prompt=True,
-                      open_thinking=self.settings.thinking).ids  # fmt: skip
-
-    def reply(self, drawn: Rollout, number: int) -> Reply:
-        """What was said in one row."""
-        return read_ids(drawn.sampled(number)[0], self.work.tokenizer, self.settings.thinking)
-
-    @property
-    def end(self) -> int:
-        """The token that ends a turn."""
-        return end_of(self.work.tokenizer)
-
-    def assess(self) -> dict[str, float]:
-        """Held-out prompts answered greedily: share that is right, and how long answers are."""
-        room = self.work.config.context_length - self.settings.max_new_tokens
-        rows = [row for row in self.source.held_out if len(self.prompt(row)) <= room]
-        right, tokens = 0.0, 0.0
-        if not rows:
-            raise WrongCall(f"no held-out prompt has at most {room} tokens; see context_length.")
-        for at in range(0, len(rows), 32):
-            some = rows[at : at + 32]
-            drawn = self.answer(some, 1, 0.0, -1)
-            right += sum(exact(row, self.reply(drawn, i)) for i, row in enumerate(some))
-            tokens += float(drawn.lengths().sum())
-        accuracy = right / len(rows)
-        return {"loss": 1 - accuracy, "accuracy": accuracy, "tokens": tokens / len(rows)}
-
-
-def end_of(tokenizer: Tokenizer) -> int:
-    """The id of the token that ends an assistant's turn."""
-    return control_ids(tokenizer)["<|im_end|>"]

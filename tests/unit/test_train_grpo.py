@@ -14,6 +14,7 @@ from minimind_wiki.infer import save_model_folder
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.train import grpo as module
+from minimind_wiki.train import play
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.grpo import LOSSES, GrpoSettings, grpo
 from minimind_wiki.train.logprobs import logprobs
@@ -51,7 +52,7 @@ def pay(monkeypatch):
         def judge(_):
             return lambda row, reply: Score(reward(reply), {"right": 0.0, "format": 0.0})
 
-        monkeypatch.setattr(module, "weighted", judge)
+        monkeypatch.setattr(play, "weighted", judge)
 
     return by
 
