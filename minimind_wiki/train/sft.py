@@ -6,15 +6,19 @@ arXiv:2203.02155). Which tokens those are is known from rendering the chat, not 
 ids. A step takes the next `batch_size` chats, packed into as few rows as hold them; attention does
 not cross from one chat to the next, and every learned token weighs the same.
 
+Which chats come first may follow a curriculum: short ones before long ones, as length is a simple
+measure of difficulty (Bengio et al. 2009; Platanios et al. 2019, arXiv:1903.09848, for sentences).
+The chats are the same, so that a run in mixed order is its fair comparison.
+
     minimind sft --model runs/world --data world/sft --out runs/sft
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +27,7 @@ from torch import Tensor
 
 from minimind_wiki.data.packing import IGNORE, fill, pack
 from minimind_wiki.data.sft_rows import Example, SftReport, check_policy, examples
-from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.errors import MinimindError, WrongCall, unknown
 from minimind_wiki.infer.rollout import rollout
 from minimind_wiki.tokenizer import Tokenizer
 from minimind_wiki.tokenizer.chat import control_ids, from_row, render
@@ -40,6 +44,11 @@ from minimind_wiki.train.reasoning import read_ids
 from minimind_wiki.train.report import Report
 from minimind_wiki.train.sources import Row, Source, open_source
 
+ANSWERED = ("tools", "retrieval", "medical_questions", "code_questions")
+"""Kinds of rows that are made for reinforcement learning and hold a right answer all the same."""
+ORDERS = ("mixed", "short_first")
+BANDS = 8  # of length, in a curriculum
+
 
 @dataclass(frozen=True, slots=True)
 class SftSettings:
@@ -47,6 +56,10 @@ class SftSettings:
 
     long_chats: str = "drop"
     """What happens to chats longer than a row: drop (their oldest exchanges), cut or reject."""
+    order: str = "mixed"
+    """mixed, or short_first: the chats of the first `order_steps` steps in bands of length."""
+    order_steps: int = 0
+    """How many steps a curriculum takes, before the order is mixed again (0: all of the run)."""
     gold_items: int = 32
     """Held-out chats whose last turn the model says itself at each measurement (0: none)."""
     gold_tokens: int = 64
@@ -55,6 +68,13 @@ class SftSettings:
     def validate(self, context_length: int) -> None:
         """WrongCall for a value that cannot work."""
         check_policy(self.long_chats, context_length)
+        if self.order not in ORDERS:
+            raise unknown("order", self.order, ORDERS)
+        if self.order_steps < 0 or (self.order_steps and self.order == "mixed"):
+            raise WrongCall(
+                f"order_steps is {self.order_steps}; give 0 or more, and more only with --order "
+                "short_first."
+            )
         if self.gold_items < 0 or self.gold_tokens < 1:
             raise WrongCall(
                 f"gold_items is {self.gold_items} and gold_tokens {self.gold_tokens}; give 0 or "
@@ -73,7 +93,8 @@ def sft(
     settings = settings or SftSettings()
     settings.validate(config.context_length)
     tokenizer = open_tokenizer(config.init)
-    source = open_source(config.data, "sft", config.seed, config.held_out, config.eval_windows)
+    schema = "agent" if config.data in [f"world/{kind}" for kind in ANSWERED] else "sft"
+    source = open_source(config.data, schema, config.seed, config.held_out, config.eval_windows)
     feed = chat_feed(source, config, settings, tokenizer)
     return pretrain(config, {}, out, resume, report, feed=feed,
                     tuning=Tuning("sft", settings, partial(method, source)))  # fmt: skip
@@ -135,9 +156,17 @@ def chat_feed(
     length, many = config.context_length, config.batch_size
     how = (tokenizer, length, settings.long_chats)
 
+    @cache
+    def ordered() -> list[int]:
+        """Numbers of the rows that a curriculum takes; it reads them all, when the run begins."""
+        steps = min(settings.order_steps or config.steps, config.steps)
+        return short_first(source.rows(0, steps * many)) if settings.order != "mixed" else []
+
     def at(step: int) -> Tokens:
         report = SftReport()
-        chats = list(examples(source.rows(step * many, many), *how, report))
+        numbers = ordered()[step * many : (step + 1) * many]
+        rows = map(source.row, numbers or range(step * many, (step + 1) * many))
+        chats = list(examples(rows, *how, report))
         if not chats:
             raise MinimindError(
                 f"none of the {many} chats of step {step + 1:,} fits {length} tokens; give a "
@@ -155,6 +184,23 @@ def chat_feed(
     about = source.about | {"sha256": hashlib.sha256(mark.encode()).hexdigest()}
     return Feed(at, parts, np.empty(0, np.int64), (), about, source.line,
                 f"Held out: {report.line()}")  # fmt: skip
+
+
+def short_first(rows: Iterable[Row], bands: int = BANDS) -> list[int]:
+    """Numbers of the rows in an order of growing length: `bands` bands of (nearly) equally many,
+    the shortest first, and within a band as they came, so that a batch is not of one length alone.
+
+    Length is counted in characters of what is said, which needs no tokenizer.
+
+    >>> said = [{"conversations": [{"content": "x" * length}]} for length in (9, 1, 8, 2)]
+    >>> short_first(said, bands=2), short_first(said, bands=4)
+    ([1, 3, 0, 2], [1, 3, 2, 0])
+    """
+    lengths = [sum(len(message.get("content") or "") for message in row["conversations"])
+               for row in rows]  # fmt: skip
+    rank = np.argsort(np.argsort(lengths, kind="stable"), kind="stable")
+    order: list[int] = np.argsort(rank * bands // max(1, len(lengths)), kind="stable").tolist()
+    return order
 
 
 def packed(chats: Sequence[Example], length: int, pad_id: int) -> Tokens:

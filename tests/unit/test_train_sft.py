@@ -5,6 +5,8 @@ import gzip
 import json
 import os
 import signal
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.device import choose
 from minimind_wiki.train.method import Workshop
 from minimind_wiki.train.report import Quiet
-from minimind_wiki.train.sft import SftSettings, chat_feed, packed, questions, sft
+from minimind_wiki.train.sft import SftSettings, chat_feed, packed, questions, sft, short_first
 from minimind_wiki.train.sources import open_source
 
 TOKENIZER = ByteTokenizer()
@@ -159,3 +161,47 @@ def test_only_questions_with_room_for_a_short_answer_are_asked(config):
     work = Workshop(model, TOKENIZER, choose("cpu"), None, config, 0)
     asked = questions(rows, work, SftSettings(gold_tokens=32))
     assert [q.gold for q in asked] == ["b"] and len(asked[0].prompt) < 60
+
+
+def test_a_curriculum_reads_the_same_chats_shorter_ones_first_and_then_mixes(config):
+    config = dataclasses.replace(config, steps=12, batch_size=8)
+    source, mixed = feed_of(config)
+    _, feed = feed_of(config, SftSettings(order="short_first", order_steps=10))
+
+    def said(feed, steps):
+        batches = (feed.at(step) for step in steps)
+        return sorted(i for b in batches for i in b.labels_BT[b.labels_BT != IGNORE].tolist())
+
+    assert said(feed, range(10)) == said(mixed, range(10))
+    assert torch.equal(feed.at(10).ids_BT, mixed.at(10).ids_BT)  # the curriculum is over
+    assert torch.equal(feed.at(3).ids_BT, feed.at(3).ids_BT)
+
+    def characters(row):
+        return sum(len(message["content"]) for message in row["conversations"])
+
+    order = short_first(source.rows(0, 80))
+    lengths = [characters(source.row(number)) for number in order]
+    bands = [lengths[at : at + 10] for at in range(0, 80, 10)]
+    assert all(max(short) <= min(long) for short, long in pairwise(bands))
+    assert bands[0] != sorted(bands[0])  # mixed within a band
+    first = packed(list(examples(map(source.row, order[:8]), TOKENIZER, 256)), 256, 0)
+    assert torch.equal(feed.at(0).labels_BT, first.labels_BT)
+
+
+def test_an_order_that_cannot_be_is_refused(config):
+    for fields, words in (({"order": "long_first"}, "unknown order 'long_first'"),
+                          ({"order_steps": 5}, "only with --order short_first"),
+                          ({"order": "short_first", "order_steps": -1}, "0 or more")):  # fmt: skip
+        with pytest.raises(WrongCall, match=words):
+            sft(config, SftSettings(**fields))
+
+
+def test_rows_with_tools_can_be_learned_where_they_hold_an_answer(config):
+    config = dataclasses.replace(config, data="world/tools", context_length=2048, steps=1,
+                                 batch_size=1, eval_windows=1)  # fmt: skip
+    longer = Transformer(preset("nano", max_position_embeddings=2048), seed=0)
+    save_model_folder(Path(config.init).parent / "longer", longer, TOKENIZER)
+    config = dataclasses.replace(config, init=str(Path(config.init).parent / "longer"))
+    assert sft(config, SftSettings(gold_items=0)).finished
+    with pytest.raises(WrongCall, match="rows of world/rl are not of schema 'sft'"):
+        sft(dataclasses.replace(config, data="world/rl"))
