@@ -6,7 +6,7 @@ made of them (groups and means, or values of each token) is the method's: `grpo.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -117,19 +117,30 @@ class Player:
         return end_of(self.work.tokenizer)
 
     def assess(self) -> dict[str, float]:
-        """Held-out prompts answered greedily: share that is right, and how long answers are."""
+        """Held-out prompts answered greedily: the mean of each number that `grade` sums."""
+        sums: dict[str, float] = {}
+        many = 0
+        for rows, drawn in self.held_out_answers():
+            many += len(rows)
+            for name, value in self.grade(rows, drawn).items():
+                sums[name] = sums.get(name, 0.0) + value
+        return {name: value / many for name, value in sums.items()}
+
+    def grade(self, rows: Sequence[Row], drawn: Rollout) -> dict[str, float]:
+        """How many answers are right, and how long they are together; "loss" is what is wrong."""
+        right = sum(exact(row, self.reply(drawn, i)) for i, row in enumerate(rows))
+        return {"loss": len(rows) - right, "accuracy": right,
+                "tokens": float(drawn.lengths().sum())}  # fmt: skip
+
+    def held_out_answers(self, at_once: int = 32) -> Iterator[tuple[Sequence[Row], Rollout]]:
+        """The held-out rows whose prompts leave room for an answer, and their greedy answers."""
         room = self.work.config.context_length - self.playing.max_new_tokens
         rows = [row for row in self.source.held_out if len(self.prompt(row)) <= room]
-        right, tokens = 0.0, 0.0
         if not rows:
             raise WrongCall(f"no held-out prompt has at most {room} tokens; see context_length.")
-        for at in range(0, len(rows), 32):
-            some = rows[at : at + 32]
-            drawn = self.answer(some, 1, 0.0, -1)
-            right += sum(exact(row, self.reply(drawn, i)) for i, row in enumerate(some))
-            tokens += float(drawn.lengths().sum())
-        accuracy = right / len(rows)
-        return {"loss": 1 - accuracy, "accuracy": accuracy, "tokens": tokens / len(rows)}
+        for at in range(0, len(rows), at_once):
+            some = rows[at : at + at_once]
+            yield some, self.answer(some, 1, 0.0, -1)
 
 
 def end_of(tokenizer: Tokenizer) -> int:
