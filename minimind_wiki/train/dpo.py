@@ -1,43 +1,39 @@
-"""Direct preference optimization on the loop, with its relatives: IPO, SimPO and ORPO.
+"""Direct preference optimization on the loop, with its relatives: IPO, SimPO, ORPO and KTO.
 
 A row of the data is a pair: the same prompt with a chosen and a rejected answer. A step scores both
 under the model, and under the reference: the model as it was when the run began, which stays as it
-is. What the methods make of the four numbers is in `preference.py`; here they get their rows.
+is (`reference.py`). What the methods make of the four numbers is in `preference.py`; how rows are
+made of pairs, in `comparisons.py`. KTO, which needs no pairs, is in `kto.py`.
 
     minimind dpo --model runs/sft --data world/preference --out runs/dpo
+Shapes: B rows, two for each pair, T tokens in each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from minimind_wiki.errors import MinimindError, WrongCall, unknown
-from minimind_wiki.infer import load_model_folder
+from minimind_wiki.errors import WrongCall, unknown
 from minimind_wiki.model import Transformer
-from minimind_wiki.tokenizer import Tokenizer
-from minimind_wiki.tokenizer.chat import from_row, render
-from minimind_wiki.train import preference
-from minimind_wiki.train.answers import answer_rows, fit
-from minimind_wiki.train.batches import Tokens
+from minimind_wiki.train import kto, preference
 from minimind_wiki.train.begin import open_tokenizer
+from minimind_wiki.train.comparisons import pair_feed, verdict_feed
 from minimind_wiki.train.config import TrainConfig
-from minimind_wiki.train.feeds import Feed
-from minimind_wiki.train.logprobs import logprobs, row_sums
 from minimind_wiki.train.method import Method, Tuning, Workshop
+from minimind_wiki.train.parallel import is_first
 from minimind_wiki.train.preference import Answers, Judged, pair_metrics, pairs
 from minimind_wiki.train.pretrain import Outcome, pretrain
-from minimind_wiki.train.report import Report
-from minimind_wiki.train.sources import Row, Source, open_source
+from minimind_wiki.train.reference import Compared, load_reference, remember
+from minimind_wiki.train.report import Quiet, Report
+from minimind_wiki.train.sources import open_source
 
-LOSSES = ("dpo", "ipo", "simpo", "orpo")
-WITH_REFERENCE = ("dpo", "ipo")
+LOSSES = ("dpo", "ipo", "simpo", "orpo", "kto")
+WITH_REFERENCE = ("dpo", "ipo", "kto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ class DpoSettings:
     """What learning from pairs needs beside the settings of every run."""
 
     loss: str = "dpo"
-    """dpo, ipo, simpo or orpo."""
+    """dpo, ipo, simpo, orpo or kto."""
     beta: float = 0.0
     """How strongly the model is held to its reference; simpo: scale of the reward (0: 0.1, 2)."""
     gamma: float = 1.0
@@ -54,17 +50,35 @@ class DpoSettings:
     """orpo: weight of the odds beside the chosen answer's own loss."""
     smoothing: float = 0.0
     """Share of pairs that are believed to be the wrong way round (dpo, simpo)."""
+    desirable_weight: float = 1.0
+    """kto: weight of a good answer; weigh the rarer kind more."""
+    undesirable_weight: float = 1.0
+    """kto: weight of a bad answer."""
+    unpaired: bool = False
+    """kto: the data are chats with "label" true or false, not pairs."""
+    cache_reference: bool = False
+    """Score all answers under the reference before training, and forget it; kl is not measured."""
 
-    def validate(self) -> None:
+    def validate(self, batch_size: int) -> None:
         """WrongCall for a value that cannot work."""
         if self.loss not in LOSSES:
             raise unknown("loss", self.loss, LOSSES)
         if not self.strength > 0:
             raise WrongCall(f"beta is {self.beta}, but it must be above 0, or 0 for the usual.")
-        if not self.odds_weight > 0:
-            raise WrongCall(f"odds_weight is {self.odds_weight}, but it must be above 0.")
+        for name in ("odds_weight", "desirable_weight", "undesirable_weight"):
+            if not getattr(self, name) > 0:
+                raise WrongCall(f"{name} is {getattr(self, name)}, but it must be above 0.")
         if not 0 <= self.smoothing < 0.5:
             raise WrongCall(f"smoothing is {self.smoothing}, but it must be in [0, 0.5).")
+        if self.unpaired and self.loss != "kto":
+            raise WrongCall(f"{self.loss} compares pairs; unpaired goes with --loss kto alone.")
+        if self.cache_reference and self.loss not in WITH_REFERENCE:
+            raise WrongCall(f"{self.loss} has no reference to cache; leave cache_reference out.")
+        if self.loss == "kto" and batch_size < 2:
+            raise WrongCall(
+                "kto gives each prompt the answer to another one of its batch; make batch_size 2 "
+                "or more."
+            )
 
     @property
     def strength(self) -> float:
@@ -79,33 +93,57 @@ def dpo(
     resume: bool = False,
     report: Report | None = None,
 ) -> Outcome:
-    """Train the model folder `config.init` on pairs. `batch_size` counts pairs."""
+    """Train the model folder `config.init` on comparisons. `batch_size` counts pairs, or chats."""
     settings = settings or DpoSettings()
-    settings.validate()
+    settings.validate(config.batch_size)
     tokenizer = open_tokenizer(config.init)
-    source = open_source(config.data, "preference", config.seed, config.held_out,
-                         config.eval_windows)  # fmt: skip
-    return pretrain(config, {}, out, resume, report, feed=pair_feed(source, config, tokenizer),
-                    tuning=Tuning("dpo", settings, method))  # fmt: skip
+    source = open_source(config.data, "sft" if settings.unpaired else "preference", config.seed,
+                         config.held_out, config.eval_windows)  # fmt: skip
+    if settings.loss == "kto":
+        config = replace(config, prefetch=0)  # a point found ahead would be that of older weights
+    feed = (verdict_feed if settings.loss == "kto" else pair_feed)(source, config, tokenizer)
+    told = report if report is not None and is_first() else Quiet()
+    return pretrain(config, {}, out, resume, report, feed=feed,
+                    tuning=Tuning("dpo", settings, partial(method, told)))  # fmt: skip
 
 
-class PairLoss(nn.Module):
+def method(told: Report, work: Workshop, settings: DpoSettings) -> Method:
+    """The loss with its reference, where it has one: beside it, or its numbers in every batch."""
+    reference = None
+    if settings.cache_reference:
+        work = replace(work, feed=remember(work, told))
+    elif settings.loss in WITH_REFERENCE:
+        reference = load_reference(work)
+    if settings.loss == "kto":
+        weights = settings.desirable_weight, settings.undesirable_weight
+        liked = kto.KtoLoss(work.model, reference, work.chunk, settings.strength, *weights)
+        return kto.method(work, liked)
+    loss = PairLoss(work.model, reference, settings, work.chunk)
+    return Method(loss, work.feed.at, partial(assess, work, loss))
+
+
+class PairLoss(Compared):
     """The summed loss of a batch of pairs; rows are chosen, rejected, chosen, rejected …"""
 
     def __init__(
         self, model: Transformer, reference: Transformer | None, settings: DpoSettings, chunk: int
     ) -> None:
-        super().__init__()
-        self.model, self.settings, self.chunk = model, settings, chunk
-        self.kept = [reference]  # in a list: it is no part of what is trained, moved or saved
+        super().__init__(model, reference, chunk)
+        self.settings = settings
 
-    def forward(self, ids_BT: Tensor, labels_BT: Tensor, documents_BT: Tensor | None) -> Tensor:
-        """Sum over the pairs, in nats."""
-        return self.judge(ids_BT, labels_BT).loss_B.sum()
+    def forward(
+        self,
+        ids_BT: Tensor,
+        labels_BT: Tensor,
+        documents_BT: Tensor | None,
+        reference_B: Tensor | None = None,
+    ) -> Tensor:
+        """Sum over the pairs, in nats. `reference_B`: the reference's sums, where they are kept."""
+        return self.judge(self.answers(ids_BT, labels_BT, reference_B)).loss_B.sum()
 
-    def judge(self, ids_BT: Tensor, labels_BT: Tensor) -> Judged:
+    def judge(self, answers: Answers) -> Judged:
         """Loss and implicit rewards of each pair."""
-        chosen, rejected = pairs(self.answers(ids_BT, labels_BT))
+        chosen, rejected = pairs(answers)
         s = self.settings
         if s.loss == "dpo":
             return preference.dpo(chosen, rejected, s.strength, smoothing=s.smoothing)
@@ -115,92 +153,25 @@ class PairLoss(nn.Module):
             return preference.simpo(chosen, rejected, s.strength, s.gamma, s.smoothing)
         return preference.orpo(chosen, rejected, s.odds_weight)
 
-    def answers(self, ids_BT: Tensor, labels_BT: Tensor) -> Answers:
-        """Log-probabilities of all answers under the model and its reference."""
-        scored = logprobs(self.model, ids_BT, labels_BT, chunk=self.chunk)
-        logp_B, tokens_B = row_sums(scored.logp_BT, scored.mask_BT)
-        reference = self.kept[0]
-        if reference is None:
-            return Answers(logp_B, tokens_B)
-        with torch.no_grad():
-            old = logprobs(reference, ids_BT, labels_BT, chunk=self.chunk)
-        return Answers(logp_B, tokens_B, row_sums(old.logp_BT, old.mask_BT)[0])
 
-
-def method(work: Workshop, settings: DpoSettings) -> Method:
-    """The pair loss, and on held-out pairs its mean, how often and by how much the chosen wins."""
-    config, reference = work.config, None
-    if settings.loss in WITH_REFERENCE:
-        reference = load_model_folder(Path(config.init), work.place.device)[0].eval()
-        reference.requires_grad_(False)
-    loss = PairLoss(work.model, reference, settings, work.chunk)
-
-    @torch.no_grad()
-    def assess() -> dict[str, float]:
-        totals: dict[str, float] = {"loss": 0.0}
-        work.model.eval()
-        for batch in work.feed.held_out:
-            for part in batch.to(work.place.device).split(2 * (config.micro_batch_size or 8)):
-                with work.place.autocast():
-                    judged = loss.judge(part.ids_BT, part.labels_BT)
-                totals["loss"] += float(judged.loss_B.sum())
-                for name, value in pair_metrics(judged).items():
-                    totals[name] = totals.get(name, 0.0) + value
-        work.model.train()
-        count = totals.pop("pairs")
-        return {name: value / count for name, value in totals.items()}
-
-    return Method(loss, work.feed.at, assess)
-
-
-def pair_feed(source: Source, config: TrainConfig, tokenizer: Tokenizer) -> Feed:
-    """Batches of `batch_size` pairs. A pair that does not fit loses the beginning of its prompt."""
-    many, length = config.batch_size, config.context_length
-    held, cut = [], 0
-    for at in range(0, len(source.held_out), many):
-        batch, short = pair_rows(source.held_out[at : at + many], tokenizer, length)
-        held.append(batch)
-        cut += short
-    return Feed(
-        lambda step: pair_rows(list(source.rows(step * many, many)), tokenizer, length)[0],
-        tuple(held), np.empty(0, np.int64), (), source.about, source.line,
-        f"Held out: {len(source.held_out):,} pairs, of which {cut:,} lose the beginning of their "
-        f"prompt to fit {length} tokens; training pairs likewise.",
-    )  # fmt: skip
-
-
-def pair_rows(rows: Sequence[Row], tokenizer: Tokenizer, length: int) -> tuple[Tokens, int]:
-    """Preference rows as a batch, two rows of tokens each, of which the last turns are learned;
-    and how many lost the beginning of their prompt.
-
-    MinimindError, with how the prompt begins, for a pair that cannot be compared or does not fit.
-    """
-    answers: list[tuple[list[int], list[int]]] = []
-    cut = 0
-    for row in rows:
-        (prompt, good), (other, bad) = (
-            last_turn(row[k], tokenizer) for k in ("chosen", "rejected")
-        )
-        try:
-            if prompt != other:
-                raise MinimindError("its two chats differ before their last turn.")
-            fitted = fit(prompt, [good, bad], length)
-        except MinimindError as error:
-            told = tokenizer.decode(prompt)[:60]
-            raise MinimindError(
-                f"the pair whose chosen chat begins with {told!r}: {error}"
-            ) from error
-        cut += fitted.cut > 0
-        answers += [(fitted.prompt, answer) for answer in fitted.answers]
-    batch = answer_rows(answers, tokenizer.pad_id)
-    return Tokens(batch.ids_BT, batch.labels_BT, together=2, units=len(rows)), cut
-
-
-def last_turn(messages: Sequence[Any], tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """Ids of all before the last assistant's turn, and of what it said with its end token."""
-    said, tools = from_row(messages)
-    rendered = render(said, tokenizer, tools)
-    if not rendered.spans:
-        raise MinimindError("a chat of a pair has no assistant's turn; give both an answer.")
-    begin, end = rendered.spans[-1]
-    return rendered.ids[:begin], rendered.ids[begin:end]
+@torch.no_grad()
+def assess(work: Workshop, loss: PairLoss) -> dict[str, float]:
+    """On held-out pairs: the mean loss, how often and by how much the chosen answer wins, rewards;
+    and, with a reference at hand, KL(π ‖ π_ref) in nats a token (see `reference.py`)."""
+    totals: dict[str, float] = {"loss": 0.0}
+    apart, tokens = 0.0, 0
+    work.model.eval()
+    for batch in work.feed.held_out:
+        for part in batch.to(work.place.device).split(2 * (work.config.micro_batch_size or 8)):
+            known_B = part.more.get("reference_B")
+            with work.place.autocast():
+                answers, kl = loss.measure(part.ids_BT, part.labels_BT, known_B)
+                judged = loss.judge(answers)
+            apart, tokens = apart + kl, tokens + part.predicted
+            totals["loss"] += float(judged.loss_B.sum())
+            for name, value in pair_metrics(judged).items():
+                totals[name] = totals.get(name, 0.0) + value
+    work.model.train()
+    count = totals.pop("pairs")
+    found = {name: value / count for name, value in totals.items()}
+    return found | ({"kl": apart / tokens} if loss.kept[0] is not None else {})

@@ -6,7 +6,7 @@ import argparse
 
 from minimind_wiki.verbs import _tuning
 
-HELP = "Learn from chosen and rejected answers: DPO, IPO, SimPO or ORPO."
+HELP = "Learn from chosen and rejected answers: DPO, IPO, SimPO, ORPO or KTO."
 EXAMPLE = "minimind dpo --model runs/sft --data world/preference --out runs/dpo"
 
 
