@@ -52,6 +52,7 @@ experiment = Experiment(
     quick=Settings(scale=50, steps=40),
     primary="own_mb",
     parallel=False,
+    noisy=("*_mb", "open_seconds"),
 )
 GROWING = ("mb10", "mb100", "mb1000")
 SEVERAL = ("mb100", "mb1000", "mb300_hundreds", "mb1000_hundreds")  # more shards than are kept

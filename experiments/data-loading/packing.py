@@ -49,6 +49,7 @@ experiment = Experiment(
     settings=Settings(),
     quick=Settings(documents=600, vocab_size=1000, alpaca=False),
     primary="world_sft_512_useful",
+    repeat=(("pad", 0), ("concat", 0), ("pack", 0)),
 )
 
 

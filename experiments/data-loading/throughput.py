@@ -64,6 +64,7 @@ experiment = Experiment(
     quick_arms=("pack", "stream"),
     primary="ratio",
     parallel=False,
+    noisy=("*",),  # speeds, all of them: a change of the loader asks for a new run
 )
 
 

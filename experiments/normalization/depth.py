@@ -46,6 +46,7 @@ experiment = Experiment(
     settings=Settings(),
     quick=Settings(depths=(4, 10, 20, 40), width=256, batch=64, train_steps=20),
     primary="first_gradient",
+    repeat=(("default_none", 0), ("he_layernorm", 1), ("he_rmsnorm_nobias", 2)),
 )  # fmt: skip
 
 

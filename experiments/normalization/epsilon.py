@@ -49,6 +49,7 @@ experiment = Experiment(
     quick=Settings(width=32, context=32, batch=8, steps=20, warm_steps=10, eval_windows=32),
     sweep=Sweep("learning_rate", (3e-3, 1e-2, 3e-2), "selection_loss", (1e-2,)),
     primary="held_out_loss",
+    repeat=tuple((name, 0) for name in VARIANTS),
 )  # fmt: skip
 
 

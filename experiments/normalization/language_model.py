@@ -56,6 +56,7 @@ experiment = Experiment(
     sweep=Sweep("learning_rate", (1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "selection_loss",
                 quick=(1e-2, 1e-1), beyond=(3e-4, 1e-4)),
     primary="held_out_loss",
+    repeat=tuple((f"{name}_4_layers", 0) for name in PLACES),
 )  # fmt: skip
 
 

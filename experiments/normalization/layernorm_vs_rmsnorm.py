@@ -53,6 +53,7 @@ experiment = Experiment(
     quick=Settings(shapes=((512, 512),), rounds=30),
     primary="forward_time_ratio_512x512",
     parallel=False,
+    noisy=("*_microseconds_*", "*_time_ratio_*"),
 )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ experiment = Experiment(
     quick=Settings(powers=(-8, -3), steps=12, batch_size=4, context=32, rows=60, windows=8),
     primary="best_loss",
     chance={"best_loss": math.log(ByteTokenizer.vocab_size)},
+    repeat=(("adamw_64", 0), ("adamw_scaled_128", 0), ("muon_64", 0), ("muon_scaled_256", 0)),
     budget=900,
 )  # fmt: skip
 

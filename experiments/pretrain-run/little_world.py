@@ -63,6 +63,8 @@ experiment = Experiment(
     quick=Settings(steps=24, batch_size=2, vocab_size=512, stories=4, items=1, exam_items=2),
     quick_arms=("small", "shuffled"),
     primary="bits_per_byte",
+    repeat=(("small", 0), ("shuffled", 1)),  # sizes differ in numbers only
+    noisy=("training_seconds", "cpu_seconds"),
 )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ experiment = Experiment(
     quick=Settings(preset="nano", data="embedded", steps=150),
     primary="held_out_loss",
     seeds=(0,),
+    noisy=("training_seconds", "cpu_seconds", "tokens_per_second"),
     parallel=False,
 )  # fmt: skip
 

@@ -39,6 +39,7 @@ experiment = Experiment(
     settings=Settings(),
     quick=Settings(pages=600),
     primary="corpus_precision",
+    repeat=(("pipeline", 0), ("no_repairs", 0), ("random", 0)),
 )  # fmt: skip
 
 

@@ -50,6 +50,7 @@ experiment = Experiment(
     settings=Settings(),
     quick=Settings(few=32, sizes=(25_000, 100_000), many=512, large=(400_000,)),
     primary="mix_seconds",
+    noisy=("*_seconds", "*_exponent"),
     parallel=False,
 )  # fmt: skip
 

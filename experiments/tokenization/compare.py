@@ -49,6 +49,7 @@ experiment = Experiment(
     settings=Settings(),
     quick=Settings(sizes=(1024, 2048), shown=2048, most=30_000),
     primary="Chinese_bytes_per_token",
+    repeat=(("bytes", 0), ("bpe", 0), ("unigram", 0), ("wordpiece", 0)),
 )  # fmt: skip
 
 

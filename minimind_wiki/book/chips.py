@@ -165,6 +165,8 @@ def records_table() -> str:
             ("Versions", esc(versions)),
             ("Code", f"<code>{esc(data['code_hash'][:12])}</code>"),
         ]
+        if confirmed := found.confirmation():
+            facts.append(("Confirmed", esc(confirmed)))
         listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts)
         parts.append(
             f'<section class="mm-record" aria-labelledby="{anchor}" markdown="block">\n\n'

@@ -85,6 +85,9 @@ class Experiment:
     factor values, with an optional `title` and `role`. seeds: one run each. settings, quick: two
     instances of the same frozen dataclass. quick_arms: the arms of a quick run (all when empty).
     parallel: False runs one measurement at a time (timings). budget: seconds a full run may take.
+    repeat: the (arm, seed) pairs that `confirm` measures again, each distinct path through the code
+    in one of them (the first arm with the first seed when empty). noisy: names of values and curves
+    that measure time or memory and so never repeat, with * for any letters.
     """
 
     name: str
@@ -101,6 +104,8 @@ class Experiment:
     floor: Mapping[str, float] = field(default_factory=dict)
     parallel: bool = True
     budget: float = 600.0
+    repeat: tuple[tuple[str, int], ...] = ()
+    noisy: tuple[str, ...] = ()
     question: str = ""
     path: Path | None = None
 
@@ -124,6 +129,14 @@ class Experiment:
         for name in self.quick_arms:
             if name not in self.arms:
                 raise unknown(f"quick arm of {self.name}", name, self.arms)
+        for name, seed in self.repeat:
+            if name not in self.arms:
+                raise unknown(f"repeated arm of {self.name}", name, self.arms)
+            if seed not in self.seeds:
+                raise WrongCall(
+                    f"{self.name}: the repeated seed {seed} of arm {name!r} is none of its seeds "
+                    f"({', '.join(map(str, self.seeds))})"
+                )
         if self.sweep and self.sweep.factor not in asdict(self.settings):
             raise unknown(f"swept setting of {self.name}", self.sweep.factor, asdict(self.settings))
         if self.sweep and self.sweep.factor in self.factors:

@@ -6,6 +6,8 @@ for every record whether it is older than its code.
 
 - `code_hash` covers what can change a measurement: `measure`, `levels`, the arms and settings,
   every helper they use, and every module of `minimind_wiki` that those import, transitively.
+- `own_hash` covers the part of that which lies in `experiments/`. When it is as it was and only the
+  package around it changed, a record may be confirmed (`book/confirm.py`).
 - `view_hash` covers the rest of the file: claims, figures, titles. When only it differs the record
   is rendered again, not measured again.
 """
@@ -25,6 +27,8 @@ VIEW_DECORATORS = {"claim", "figure", "derived"}
 # Keywords of Experiment(...) and of an arm that name or shorten, and do not change a full run.
 NAMING_KEYWORDS = {"title", "role", "question", "primary"}
 VIEW_KEYWORDS = NAMING_KEYWORDS | {"quick", "quick_arms", "quick_seeds", "budget"}
+# Of Experiment(...) alone: an arm or a setting may bear these names, and then they do count.
+CONFIRM_KEYWORDS = {"repeat", "noisy"}
 
 
 def dump(node: Any) -> str:
@@ -72,8 +76,13 @@ class _Plain(ast.NodeTransformer):
 
 def _plain(node: ast.stmt) -> ast.AST:
     """A statement as it counts: `experiment = Experiment(…)` without what names or shortens."""
-    drop = (*VIEW_KEYWORDS, *NAMING_KEYWORDS) if _declares(node) else ()
-    return _Plain(drop).visit(ast.parse(ast.unparse(node)))
+    tree = ast.parse(ast.unparse(node))
+    if not _declares(node):
+        return _Plain().visit(tree)
+    for call in (statement.value for statement in tree.body if isinstance(statement, ast.Assign)):
+        if isinstance(call, ast.Call):
+            call.keywords = [k for k in call.keywords if k.arg not in CONFIRM_KEYWORDS]
+    return _Plain((*VIEW_KEYWORDS, *NAMING_KEYWORDS)).visit(tree)
 
 
 def _declares(node: ast.stmt) -> bool:
@@ -184,13 +193,24 @@ def _digest(parts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def code_hash(path: Path, root: Path) -> str:
-    """Hash of everything that can change what the experiment at `path` measures."""
+def _measuring(path: Path, root: Path, within: str = "") -> str:
+    """Digest of the measuring statements and of the imported modules whose name starts so."""
     code, _ = split(_parse(path))
     parts = [dump(_plain(node)) for node in code]
     for name, file in modules(path, root).items():
-        parts.append(f"{name}:{dump(_Plain().visit(_parse(file)))}")
+        if name.startswith(within):
+            parts.append(f"{name}:{dump(_Plain().visit(_parse(file)))}")
     return _digest(parts)
+
+
+def code_hash(path: Path, root: Path) -> str:
+    """Hash of everything that can change what the experiment at `path` measures."""
+    return _measuring(path, root)
+
+
+def own_hash(path: Path, root: Path) -> str:
+    """Hash of the part of it that lies in `experiments/`: arms, settings, measurement, helpers."""
+    return _measuring(path, root, "experiments.")
 
 
 def view_hash(path: Path, root: Path) -> str:
@@ -228,9 +248,15 @@ def stale(record: Any, repo_root: Path) -> str | None:
     if not path.is_file():
         return f"the record {name} has no experiment file: restore {path.name} or delete the record"
     if data["code_hash"] != code_hash(path, repo_root):
+        other = ""
+        if data.get("own_hash") == own_hash(path, repo_root):
+            other = (
+                f"; as only the package around it changed, 'minimind experiment confirm {name}' "
+                "may do, which repeats a part"
+            )
         return (
             f"the record {name} is older than its code: run 'minimind experiment run {name}' "
-            f"(it took {data['seconds']:.0f} s)"
+            f"(it took {data['seconds']:.0f} s){other}"
         )
     if data["view_hash"] != view_hash(path, repo_root):
         return (

@@ -108,6 +108,23 @@ class Record:
     def quick(self) -> bool:
         return bool(self.data["quick"])
 
+    @property
+    def runs(self) -> int:
+        """Measurements behind the record: each arm with each seed, and the sweeps' other values."""
+        swept = sum(len(sweep["values"]) - 1 for sweep in self.data["sweeps"].values())
+        return len(self.arms) * len(self.data["seeds"]) + swept
+
+    def confirmation(self) -> str:
+        """What was repeated when its code had changed, as half a sentence; "" when nothing was."""
+        if not self.data.get("confirmed"):
+            return ""
+        last = self.data["confirmed"][-1]
+        kept = f"; not compared: {', '.join(last['kept'])}" if last["kept"] else ""
+        return (
+            f"{len(last['repeated'])} of {self.runs} runs repeated, equal to the last digit, "
+            f"with the code of today ({last['date']}){kept}"
+        )
+
     def cell(self, arm: str, metric: str) -> dict[str, Any]:
         """The summary dict of one metric of one arm: mean, std, n, seeds, diverged."""
         values = self.data["values"]

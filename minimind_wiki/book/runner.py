@@ -24,10 +24,11 @@ from typing import Any
 
 from minimind_wiki import __version__
 from minimind_wiki.book.experiment import Experiment, Measurement, curve_summary, load_experiment
-from minimind_wiki.book.hashing import code_hash, view_hash
+from minimind_wiki.book.hashing import code_hash, own_hash, view_hash
 from minimind_wiki.book.record import SCHEMA, Record, repo_root, rounded, summary, svg_path
 
 WORKERS = 2
+HASHES = (code_hash, own_hash)
 Task = tuple[str, int, float | None]  # arm, seed, value of the swept setting
 
 
@@ -45,7 +46,7 @@ def run(
     started = time.perf_counter()
     path = experiment.path
     # Before the first measurement: an edit while it runs must make the record stale.
-    measured_with = code_hash(path, path.parents[2]) if path else ""
+    hashes = {kind.__name__: kind(path, path.parents[2]) if path else "" for kind in HASHES}
     settings = experiment.quick if quick else experiment.settings
     seeds = tuple(seeds or (experiment.quick_seeds if quick else experiment.seeds))
     arms = list(experiment.quick_arms if quick and experiment.quick_arms else experiment.arms)
@@ -54,7 +55,10 @@ def run(
     first: list[Task] = [(arm, seeds[0], value) for arm in arms for value in values]
     total = len(first) + len(arms) * (len(seeds) - 1)
     results: dict[Task, Measurement] = {}
-    with _runner(experiment, quick) as measure_all, _progress(experiment, total, progress) as tick:
+    with (
+        workers(experiment, quick) as measure_all,
+        progress_bar(experiment, total, progress) as tick,
+    ):
         for task, measurement in measure_all(first):
             results[task] = measurement
             tick(task[0])
@@ -86,19 +90,13 @@ def run(
         "sweeps": {arm: _swept(results, arm, seeds[0], tried[arm], sweep) for arm in arms}
         if sweep
         else {},
-        "chance": dict(experiment.chance),
-        "floor": dict(experiment.floor),
-        "baseline": {},
-        "data": {},
-        "device": _device(experiment),
-        "versions": _versions(),
+        **levels_of(experiment, settings),
+        "device": device_name(experiment),
+        "versions": versions_used(),
         "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "budget": experiment.budget,
+        **hashes,
     }
-    if experiment.levels_fn:
-        for kind, levels in experiment.levels_fn(settings).items():
-            data[kind] = {**data.get(kind, {}), **levels}
-    data["code_hash"] = measured_with
     data["seconds"] = time.perf_counter() - started
     data["cpu_seconds"] = sum(m.cpu_seconds for m in results.values())
     record = Record(rounded(data))
@@ -106,6 +104,20 @@ def run(
     if not quick and data["seconds"] > experiment.budget:
         _say(f"{experiment.name}: more than its budget of {experiment.budget:.0f} s")
     return record
+
+
+def levels_of(experiment: Experiment, settings: Any) -> dict[str, dict[str, Any]]:
+    """The reference levels and the description of the data, declared and computed."""
+    found: dict[str, dict[str, Any]] = {
+        "chance": dict(experiment.chance),
+        "floor": dict(experiment.floor),
+        "baseline": {},
+        "data": {},
+    }
+    if experiment.levels_fn:
+        for kind, levels in experiment.levels_fn(settings).items():
+            found[kind] = {**found.get(kind, {}), **levels}
+    return found
 
 
 def judge(experiment: Experiment, record: Record) -> Record:
@@ -236,7 +248,7 @@ MeasureAll = Callable[[Sequence[Task]], Iterable[tuple[Task, Measurement]]]
 
 
 @contextlib.contextmanager
-def _runner(experiment: Experiment, quick: bool) -> Iterator[MeasureAll]:
+def workers(experiment: Experiment, quick: bool) -> Iterator[MeasureAll]:
     """Yields a function that measures tasks: in a pool of processes, or here, one by one.
 
     An experiment that was not loaded from a file (a test's) cannot be found again by a worker, and
@@ -299,7 +311,7 @@ def _say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def _progress(experiment: Experiment, total: int, show: bool) -> Iterator[Callable[[str], None]]:
+def progress_bar(experiment: Experiment, total: int, show: bool) -> Iterator[Callable[[str], None]]:
     """A bar on a terminal; about ten plain lines in a log."""
     if not show:
         yield lambda arm: None
@@ -331,7 +343,7 @@ def _progress(experiment: Experiment, total: int, show: bool) -> Iterator[Callab
     yield line
 
 
-def _device(experiment: Experiment) -> str:
+def device_name(experiment: Experiment) -> str:
     how = "2 processes with 1 thread each" if experiment.parallel else "1 thread"
     return f"CPU ({_cpu_name()}), {how}"
 
@@ -344,7 +356,7 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _versions() -> dict[str, str]:
+def versions_used() -> dict[str, str]:
     versions = {"python": platform.python_version(), "minimind_wiki": __version__}
     for package in ("torch", "numpy"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""`minimind experiment`: list, run, render and check the experiments of the book."""
+"""`minimind experiment`: list, run, confirm, render and check the experiments of the book."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from minimind_wiki.book.record import (
 )
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
 
-HELP = "list, run, render and check the experiments of the book"
+HELP = "list, run, confirm, render and check the experiments of the book"
 EXAMPLE = "minimind experiment run normalization/depth --quick"
-ACTIONS = ("list", "run", "render", "check")
+ACTIONS = ("list", "run", "confirm", "render", "check")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "action", help="list: names and states · run: measure · render: verdicts and figures again "
-        "from the record · check: is any record older than its code?",
+        "action", help="list: names and states · run: measure · confirm: after a change of the "
+        "package, measure a declared part again and keep the record where every number comes out "
+        "again · render: verdicts and figures again from the record · check: is any record older "
+        "than its code?",
     )  # fmt: skip
     parser.add_argument(
         "name", nargs="?", help="module/name, as 'list' shows it; 'render' takes all"
@@ -52,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "render":
         return _render(root, [args.name] if args.name else known)
     if args.name is None:
-        raise WrongCall(f"run which experiment? Known: {', '.join(known)}")
-    return _run(root, args)
+        raise WrongCall(f"{args.action} which experiment? Known: {', '.join(known)}")
+    return _confirm(root, args) if args.action == "confirm" else _run(root, args)
 
 
 def _state(root: Path, name: str) -> tuple[str, str | None]:
@@ -76,6 +78,8 @@ def _list(root: Path, names: list[str]) -> int:
     for name in names:
         seconds, problem = _state(root, name)
         state = "fresh" if problem is None else ("no record" if "missing" in problem else "stale")
+        if problem is None and load(name, root).confirmation():
+            state = "confirmed"  # as fresh, from a part of its runs
         source = (root / "experiments" / f"{name}.py").read_text(encoding="utf-8")
         question = (ast.get_docstring(ast.parse(source)) or "").split("\n\n")[0]
         print(f"{name:38s}{state:10s}{seconds:>7s}  {' '.join(question.split())}")
@@ -103,6 +107,28 @@ def _render(root: Path, names: list[str]) -> int:
         experiment = load_experiment(name, root)
         path = write(experiment, judge(experiment, record))
         print(f"{path.relative_to(root)}: {_verdict_line(record)}")
+    return 0
+
+
+def _confirm(root: Path, args: argparse.Namespace) -> int:
+    from minimind_wiki.book.confirm import confirm
+    from minimind_wiki.book.experiment import load_experiment
+    from minimind_wiki.book.hashing import code_hash
+    from minimind_wiki.book.runner import judge, write
+
+    if args.quick or args.seed is not None or args.out is not None:
+        raise WrongCall(
+            "confirm repeats the record's own runs: leave --quick, --seed and --out out"
+        )
+    record = load(args.name, root)
+    experiment = load_experiment(args.name, root)
+    if record.data["code_hash"] == code_hash(root / "experiments" / f"{args.name}.py", root):
+        problem = stale(record, root)
+        print(problem or f"the record {args.name} is as new as its code: nothing to confirm")
+        return 1 if problem else 0
+    found = confirm(experiment, record)
+    path = write(experiment, judge(experiment, found))
+    print(f"{path.relative_to(root)}: {found.confirmation()}")
     return 0
 
 

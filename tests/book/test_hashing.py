@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minimind_wiki.book.hashing import code_hash, modules, stale, view_hash
+from minimind_wiki.book.hashing import code_hash, modules, own_hash, stale, view_hash
 
 SOURCE = '''"""How large?"""
 from dataclasses import dataclass
@@ -115,6 +115,30 @@ def test_quick_settings_do_not_make_a_full_record_stale(tree):
     assert hashes(tree, "quick=Settings(steps=1)", "quick=Settings(steps=2)")[0] == hashes(tree)[0]
 
 
+def test_what_is_repeated_and_what_is_noise_is_no_code(tree):
+    declared = 'primary="value", repeat=(("x", 0),), noisy=("seconds",)'
+    assert hashes(tree, 'primary="value"', declared) == hashes(tree)
+
+
+@pytest.mark.parametrize("name", ["repeat", "noisy"])
+def test_an_arm_and_a_setting_may_bear_their_names(tree, name):
+    for old, new in (('"a": 1', f'"a": 1, "{name}": 1'), ("Settings()", f"Settings({name}=1)")):
+        assert hashes(tree, old, new)[0] != hashes(tree)[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changes"),
+    [("experiments/m/e.py", *CODE[0], True), ("experiments/m/e.py", *VIEW[0], False),
+     ("experiments/m/_helper.py", "2 * x", "3 * x", True),
+     ("minimind_wiki/model/norm.py", "x * eps", "x + eps", False)],
+)  # fmt: skip
+def test_own_code_lies_beside_the_experiment(tree, file, old, new, changes):
+    path = tree / "experiments/m/e.py"
+    before = own_hash(path, tree)
+    (tree / file).write_text((tree / file).read_text().replace(old, new, 1))
+    assert (own_hash(path, tree) != before) is changes
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "changes"),
     [("minimind_wiki/model/norm.py", "x * eps", "x + eps", True),
@@ -140,7 +164,11 @@ def test_stale_says_what_to_run(tree):
     code, view = hashes(tree)
     record = {"experiment": "m/e", "code_hash": code, "view_hash": view, "seconds": 5.0}
     assert stale(record, tree) is None
-    assert "experiment run m/e" in stale({**record, "code_hash": "x"}, tree)
+    older = {**record, "code_hash": "x"}
+    assert "experiment run m/e" in stale(older, tree)
+    assert "experiment confirm m/e" not in stale(older, tree)
+    mine = own_hash(tree / "experiments/m/e.py", tree)
+    assert "experiment confirm m/e" in stale({**older, "own_hash": mine}, tree)
     assert "experiment render m/e" in stale({**record, "view_hash": "x"}, tree)
     assert "no experiment file" in stale({**record, "experiment": "m/gone"}, tree)
 
