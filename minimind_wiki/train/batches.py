@@ -26,7 +26,8 @@ class Tokens:
 
     A method may need more of each row: advantages, a reference's log-probabilities. `together`
     neighbouring rows are one thing (a pair) and are not parted. A summed loss is divided by `units`
-    of the whole batch, or by the tokens to predict.
+    of the whole batch, or by the tokens to predict. `own` rows are those of one process already:
+    they are not shared out, and `units` counts those of all processes.
     """
 
     ids_BT: Tensor
@@ -35,6 +36,7 @@ class Tokens:
     more: Mapping[str, Tensor] = field(default_factory=dict)
     together: int = 1
     units: int = 0
+    own: bool = False
 
     @property
     def predicted(self) -> int:

@@ -96,3 +96,23 @@ def refuse_other(saved: dict[str, Any], about: dict[str, Any], out: Path) -> Non
             f"the run in {out} used another {was['name']} tokenizer than the {now['name']} "
             "tokenizer given now: the same id would mean another text. Give the run's own."
         )
+
+
+def check_init(start: Beginning, config: TrainConfig) -> None:
+    """MinimindError when the model that a resumed run adapts is no longer the one it began with."""
+    if start.found and start.init and start.init["sha256"] != weights_hash(Path(config.init)):
+        raise MinimindError(
+            f"the weights in {config.init} are not those that the run began with, and its adapters "
+            "fit no others. Put them back, or start again in another --out."
+        )
+
+
+def check_cycle(config: TrainConfig, cycle: int) -> None:
+    """WrongCall when a run would measure, save or end while samples are still in use."""
+    for name, steps in (("steps", config.steps), ("eval_every", config.eval_interval),
+                        ("save_every", config.save_interval)):  # fmt: skip
+        if steps % cycle:
+            raise WrongCall(
+                f"{name} is {steps}, but {cycle} steps share their samples; give a multiple of "
+                f"{cycle}."
+            )

@@ -4,6 +4,7 @@
         optimizer.safetensors  the optimizer's state, named by parameter
         rng.safetensors        the random state of torch, CUDA, MPS, NumPy and Python
         state.json             settings, data hash, step, curves, best step, loss scale
+        method.safetensors     what a method trains beside the model, if anything (`extra.py`)
         manifest.json          length and sha256 of each file above (see `manifest.py`)
 
 A folder that is called step-N is whole: it gets its name by one rename after all its bytes are on
@@ -32,11 +33,12 @@ from minimind_wiki.infer.folder import write_description
 from minimind_wiki.infer.hub_tensors import tensors_to_hub
 from minimind_wiki.model import Transformer
 from minimind_wiki.tokenizer import Tokenizer
+from minimind_wiki.train.extra import load_extra, plain, save_extra
 from minimind_wiki.train.generators import random_state, restore_random_state
 from minimind_wiki.train.manifest import seal, sync
-from minimind_wiki.train.optim import optimizer_tensors
+from minimind_wiki.train.optim import optimizer_pieces, optimizer_tensors
 from minimind_wiki.train.parallel import Alone
-from minimind_wiki.train.sharded import load_optimizer_pieces, optimizer_pieces, write_dealt
+from minimind_wiki.train.sharded import load_optimizer_pieces, write_dealt
 from minimind_wiki.train.state import State
 
 _NAME = re.compile(r"step-(\d{6,})")
@@ -63,7 +65,9 @@ def save_checkpoint(
         optimizer = optimizer_tensors(model, optimizer)
     with new_checkpoint(out, state, keep) as fresh:
         run = about | {"status": f"unfinished, at step {state.step}"}
-        write_model_files(fresh, model, tokenizer, run)
+        with plain(model):
+            write_model_files(fresh, model, tokenizer, run)
+        save_extra(fresh, model)
         save_file(dict(optimizer), fresh / "optimizer.safetensors")
         save_file(random_state(), fresh / "rng.safetensors")
         write_state(fresh, state, about, scaler)
@@ -183,11 +187,12 @@ def load_training_state(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler | None = None,
 ) -> None:
-    """Put optimizer, loss scale and random state back as they were when it was written.
+    """Put optimizer, loss scale and random state back as they were, and what a method added.
 
     Every process takes its pieces, however many wrote the checkpoint, and process 0's random state.
     """
     try:
+        load_extra(folder, model)
         load_optimizer_pieces(folder, "optimizer", model, optimizer)
         generators = load_file(folder / "rng.safetensors")
         if scaler and scaler.is_enabled():

@@ -17,6 +17,8 @@ from typing import Any
 from minimind_wiki.errors import WrongCall, unknown
 from minimind_wiki.train.schedule import SCHEDULES
 
+OPTIMIZERS = ("adamw", "muon", "adamw8bit", "paged_adamw8bit")
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
@@ -34,6 +36,18 @@ class TrainConfig:
     """Model folder whose weights, shape and tokenizer the run begins with."""
     freeze: str = ""
     """Parameters that are not trained: a regular expression, such as embed_tokens|layers.[0-3]."""
+    lora_rank: int = 0
+    """Train adapters of this rank beside the weights, instead of these (0: the weights)."""
+    lora_alpha: float = 16.0
+    """Strength of the adapters: their change is multiplied by alpha / rank."""
+    lora_targets: str = "all"
+    """Layers that get one, by the ends of their names: q_proj,v_proj; all: every projection."""
+    lora_dropout: float = 0.0
+    """Share of an adapter's inputs that is zeroed in training."""
+    rslora: bool = False
+    """Multiply by alpha / sqrt(rank) instead, which suits high ranks."""
+    quantize: str = ""
+    """nf4: keep the weights beside adapters in four bits (QLoRA); empty: as they are."""
     replay: str = ""
     """Old data, as in --data, some rows of which stand among the new."""
     replay_share: float = 0.1
@@ -49,11 +63,11 @@ class TrainConfig:
     context_length: int = 128
     """Tokens in one window."""
     optimizer: str = "adamw"
-    """adamw, or muon: orthogonal steps for the matrices of the blocks, AdamW for the rest."""
+    """adamw; muon: orthogonal steps for the blocks' matrices; adamw8bit, paged_adamw8bit."""
     learning_rate: float = 1.5e-3
     """Peak learning rate, reached after the warm-up."""
     base_width: int = 0
-    """Width at which the rate was found; a wider model's matrices then take less (0: the rate)."""
+    """Width for which the rate was found; matrices of wider models take less (0: all take it)."""
     schedule: str = "cosine"
     """cosine, linear, wsd (stays, then falls late) or constant, each after the warm-up."""
     min_learning_rate: float = 0.0
@@ -119,14 +133,14 @@ class TrainConfig:
         for name in ("micro_batch_size", "warmup_steps", "eval_every", "save_every", "threads",
                      "sample_tokens", "exam_items", "seed", "weight_decay", "gradient_clip",
                      "min_learning_rate", "base_width", "z_loss", "loss_chunk",
-                     "prefetch"):  # fmt: skip
+                     "prefetch", "lora_rank"):  # fmt: skip
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             finite = not isinstance(value, float) or math.isfinite(value)
             _require(finite, item.name, value, "a finite number")
-        for name in ("beta1", "beta2", "label_smoothing"):
+        for name in ("beta1", "beta2", "label_smoothing", "lora_dropout"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         _require(
             0 < self.decay_share <= 1, "decay_share", self.decay_share, "above 0 and at most 1"
@@ -141,11 +155,20 @@ class TrainConfig:
         for name, known in (("device", ("auto", "cpu", "cuda", "mps")),
                             ("dtype", ("auto", "float32", "bfloat16", "float16")),
                             ("schedule", tuple(SCHEDULES)),
-                            ("optimizer", ("adamw", "muon")),
+                            ("optimizer", OPTIMIZERS),
+                            ("quantize", ("", "nf4")),
                             ("parallel", ("ddp", "fsdp", "tensor")),
                             ("packing", ("auto", "concat", "pack", "pad"))):  # fmt: skip
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
+
+        if self.lora_rank and (not self.init or self.freeze):
+            raise WrongCall(
+                "lora_rank needs the weights of a trained model (init), all of which it freezes; "
+                "give a model, and leave freeze out."
+            )
+        if self.quantize and not self.lora_rank:
+            raise WrongCall("quantize needs adapters to train: give lora_rank, too.")
 
     @property
     def warmup(self) -> int:

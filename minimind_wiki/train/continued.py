@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minimind_wiki.data.download import file_sha256
 from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer import load_model_folder
 from minimind_wiki.model import ModelConfig, Transformer
@@ -57,8 +58,7 @@ def weights_hash(folder: Path) -> str:
     found = sorted(folder.glob("*.safetensors"))
     digest = hashlib.sha256()
     for file in found:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(bytes.fromhex(file_sha256(file)))
     return digest.hexdigest()
 
 

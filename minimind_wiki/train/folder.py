@@ -7,15 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 
-from minimind_wiki.errors import MinimindError
-from minimind_wiki.infer import load_model_folder, write_model_files
+from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.infer import write_model_files
 from minimind_wiki.model import Transformer
 from minimind_wiki.tokenizer import Tokenizer
 from minimind_wiki.train.checkpoint import list_checkpoints, read_state
 from minimind_wiki.train.config import TrainConfig
+from minimind_wiki.train.extra import plain, restore
+from minimind_wiki.train.lora_folder import save_adapter
+from minimind_wiki.train.lora_model import lora_layers
 from minimind_wiki.train.manifest import Damaged, check, sync
 from minimind_wiki.train.resume import find_whole
 from minimind_wiki.train.state import State
@@ -27,16 +29,29 @@ def publish(
     tokenizer: Tokenizer,
     state: State,
     run: dict[str, Any],
-    device: torch.device,
     tell: Callable[[str], None],
-) -> Transformer:
-    """Make `out` itself a model folder of the best step's weights; run.json comes last."""
-    model, run = _best_whole(out, model, state, run, device, tell)
+    finish: Callable[[Path, Tokenizer], None] | None = None,
+) -> None:
+    """Make `out` itself a model folder of the best step's weights, which `model` then has.
+
+    What the method's `finish` writes comes before, and run.json last.
+    """
+    folder, run = _best_whole(out, state, run, tell)
+    if folder:
+        restore(folder, model)
+    if lora_layers(model):
+        try:
+            save_adapter(out / "adapter", model, base=run["settings"]["init"])
+        except WrongCall as error:  # transformers has no such layer
+            tell(f"The adapter is merged into the model, and not written apart: {error}")
+    if finish:
+        finish(out, tokenizer)
     fresh = out / ".new-model"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir(parents=True)
-        write_model_files(fresh, model, tokenizer, run)
+        with plain(model):
+            write_model_files(fresh, model, tokenizer, run)
         for file in sorted(fresh.iterdir(), key=lambda f: f.name == "run.json"):
             sync(file)
             file.replace(out / file.name)
@@ -51,34 +66,28 @@ def publish(
             f"the model could not be written to {out} ({why}); its checkpoints are whole. Make "
             "room and use --resume."
         ) from error
-    return model
 
 
 def _best_whole(
-    out: Path,
-    model: Transformer,
-    state: State,
-    run: dict[str, Any],
-    device: torch.device,
-    tell: Callable[[str], None],
-) -> tuple[Transformer, dict[str, Any]]:
-    """The weights of the best step, read from its checkpoint unless it is the last.
+    out: Path, state: State, run: dict[str, Any], tell: Callable[[str], None]
+) -> tuple[Path | None, dict[str, Any]]:
+    """The checkpoint of the best step, None if it is the last, whose weights are at hand.
 
     If a disk has spoilt that checkpoint, the last step's weights take their place; `tell` and
     run.json say so.
     """
     step = state.best_step
     if step == state.step:
-        return model, run
+        return None, run
     try:
         folder = out / "checkpoints" / f"step-{step:06d}"
         check(folder, step)
-        return load_model_folder(folder, device)[0], run
+        return folder, run
     except Damaged as fault:
         tell(f"DAMAGED CHECKPOINT: {fault}. The weights of the last step, {state.step:,}, are "
              f"published instead of those of the best, {step:,}.")  # fmt: skip
     held_out = {name: values[-1] for name, values in state.held_out.items() if values}
-    return model, run | {"held_out": run["held_out"] | held_out}
+    return None, run | {"held_out": run["held_out"] | held_out}
 
 
 def saved_run(out: Path) -> tuple[TrainConfig, dict[str, Any]]:

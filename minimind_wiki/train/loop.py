@@ -29,6 +29,7 @@ from minimind_wiki.train.feeds import Feed
 from minimind_wiki.train.loggers import Logger
 from minimind_wiki.train.measure import held_out_loss, sample, world_exam
 from minimind_wiki.train.meters import Meter, flops_per_token
+from minimind_wiki.train.method import Method
 from minimind_wiki.train.optim import set_learning_rate
 from minimind_wiki.train.parallel import Alone, clip_gradients, own_piece
 from minimind_wiki.train.prefetch import Prefetch
@@ -67,8 +68,7 @@ class Loop:
     meter: Meter = field(init=False)
     balancer: Balancer | None = None  # of a model with experts
     norm: float = 0.0  # of the last gradient, before clipping
-    assess: Callable[[], dict[str, float]] | None = None  # a method's; else held-out loss
-    told: Callable[[], dict[str, float]] | None = None  # a method's, of the last batch
+    method: Method | None = None  # else pretraining: the feed's batches, the held-out loss
 
     def run(self) -> bool:
         """Train to the last step. True when it was reached, False when `stopping` ended it."""
@@ -80,10 +80,10 @@ class Loop:
         self.report.start(config.steps, state.step)
         batches = Prefetch(self.batch, config.steps, config.prefetch)
         try:
-            while state.step < config.steps and not self.group.any(self.stopping()):
+            while state.step < config.steps and not self.interrupted():
                 began = time.perf_counter()
                 batch = batches.at(state.step)
-                loss = self.step(batch)
+                loss = None if batch is None else self.step(batch)
                 self.record(loss, batch, time.perf_counter() - began)
                 last = state.step == config.steps
                 improved = (last or state.step % config.eval_interval == 0) and self.measure()
@@ -96,9 +96,17 @@ class Loop:
             self.keep()
         return state.step == config.steps
 
-    def batch(self, step: int) -> Tokens:
+    def interrupted(self) -> bool:
+        """Whether to stop here. Samples are not saved, so not while a cycle still uses them."""
+        between = not self.method or self.state.step % self.method.cycle == 0
+        return between and self.group.any(self.stopping())
+
+    def batch(self, step: int) -> Tokens | None:
         """The batch of a step, looked at and ready for the device."""
-        batch = faults.check_batch(self.feed.at(step), self.model.config, step)
+        batch = self.method.at(step) if self.method else self.feed.at(step)
+        if batch is None:
+            return None
+        batch = faults.check_batch(batch, self.model.config, step)
         return batch.pinned() if self.place.device.type == "cuda" else batch
 
     def step(self, batch: Tokens) -> float:
@@ -143,7 +151,8 @@ class Loop:
         """
         group, divisor, losses = self.group, batch.divisor, []
         rows = (self.config.micro_batch_size or self.config.batch_size) * batch.together
-        parts = list(group.rows(batch).to(self.place.device).split(rows))
+        mine = batch if batch.own else group.rows(batch)
+        parts = list(mine.to(self.place.device).split(rows))
         for number, part in enumerate(parts, start=1):
             with group.accumulating(last=number == len(parts)):
                 with self.place.autocast():
@@ -154,8 +163,8 @@ class Loop:
         self.scaler.unscale_(self.optimizer)
         limit = self.config.gradient_clip or math.inf
         norm = clip_gradients(self.model.parameters(), limit)
-        *mine, norm = torch.stack([*losses, norm]).tolist()  # the step's one wait for the device
-        return group.over_rows(sum(mine)), norm
+        *sums, norm = torch.stack([*losses, norm]).tolist()  # the step's one wait for the device
+        return group.over_rows(sum(sums)), norm
 
     def rate(self) -> float:
         """The learning rate of the step to come."""
@@ -178,23 +187,29 @@ class Loop:
             raise self.blown_up(f"weight {name} is not finite")
         self.last_saved, self.saved_step = self.save(), self.state.step
 
-    def record(self, loss: float, batch: Tokens, seconds: float) -> None:
+    def record(self, loss: float | None, batch: Tokens | None, seconds: float) -> None:
         """Count the step, add to the training curve, and tell the report."""
-        config, state = self.config, self.state
-        rate, places, predicted = self.rate(), batch.ids_BT.numel(), batch.predicted
+        config, state, rate = self.config, self.state, self.rate()
         state.step += 1
         state.seconds += seconds
-        state.tokens += places
-        state.predicted += predicted
-        self.meter.add(places, predicted, seconds)
-        state.pending_sum += loss
-        state.pending_count += 1
-        if state.step % config.log_interval == 0 or state.step == config.steps:
+        if loss is None or batch is None:  # passed over
+            state.skipped += 1
+        else:
+            places, predicted = batch.ids_BT.numel(), batch.predicted
+            if batch.own:
+                places, predicted = map(int, self.group.total(places, predicted))
+            state.tokens += places
+            state.predicted += predicted
+            self.meter.add(places, predicted, seconds)
+            state.pending_sum += loss
+            state.pending_count += 1
+        due = state.step % config.log_interval == 0 or state.step == config.steps
+        if due and state.pending_count:
             mean = state.pending_sum / state.pending_count
             state.train["step"].append(state.step)
             state.train["loss"].append(mean)
             state.pending_sum, state.pending_count = 0.0, 0
-            more = self.told() if self.told else {}
+            more = self.method.told() if self.method and self.method.told else {}
             for name, value in more.items():
                 state.train.setdefault(name, []).append(value)
             self.log({f"train/{name}": value for name, value in more.items()})
@@ -202,12 +217,13 @@ class Loop:
                       "train/gradient_norm": self.norm,
                       "speed/tokens_per_second": self.meter.speed})  # fmt: skip
         left = (config.steps - state.step) * self.meter.seconds_per_step
-        self.report.step(state.step, loss, self.meter.speed, left)
+        if loss is not None:
+            self.report.step(state.step, loss, self.meter.speed, left)
 
     def measure(self) -> bool:
         """Held-out loss at this step, and a sample; True if it is the best so far."""
         config, state = self.config, self.state
-        found = self.assess() if self.assess else self.held_out()
+        found = self.method.assess() if self.method else self.held_out()
         if not math.isfinite(found["loss"]):
             raise self.blown_up(f"held-out loss is {found['loss']}")
         state.held_out["step"].append(state.step)

@@ -11,11 +11,11 @@ caller rename the folder. What a disk loses or flips later, the hashes tell.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
 
+from minimind_wiki.data.download import file_sha256
 from minimind_wiki.errors import MinimindError
 
 MANIFEST = "manifest.json"
@@ -33,7 +33,7 @@ def seal(folder: Path, step: int) -> None:
         sync(path)
         files[path.relative_to(folder).as_posix()] = {
             "bytes": path.stat().st_size,
-            "sha256": sha256(path),
+            "sha256": file_sha256(path),
         }
     content = json.dumps({"format": FORMAT, "step": step, "files": files}, indent=1)
     manifest = folder / MANIFEST
@@ -80,15 +80,9 @@ def _check_file(folder: Path, name: str, size: int, digest: str) -> None:
     found = (folder / name).stat().st_size
     if found != size:
         raise Damaged(f"{folder}: {name} has {found:,} bytes, but {size:,} were written")
-    if (now := sha256(folder / name)) != digest:
+    if (now := file_sha256(folder / name)) != digest:
         raise Damaged(f"{folder}: {name} is not what was written (sha256 {now[:12]}…, not "
                       f"{digest[:12]}…)")  # fmt: skip
-
-
-def sha256(path: Path) -> str:
-    """The file's hash as hex, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

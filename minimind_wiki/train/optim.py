@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
+from minimind_wiki.errors import WrongCall
 from minimind_wiki.train.muon import MuonAdamW
 
 
@@ -81,13 +82,19 @@ def make_optimizer(
     """`adamw`, or `muon`: the blocks' matrices by Muon, the rest by AdamW (see `muon.py`).
 
     `dtype` is that of Muon's products. An untied output head is a matrix, but it works on tokens
-    like an embedding, and stays with AdamW. `scale` is base width / width (see the module's text).
+    like an embedding, and stays with AdamW, as does a method's head. `scale` is base width / width
+    (see the module's text). `adamw8bit` keeps AdamW's state in eight bits, `paged_adamw8bit` also
+    moves it to the computer's memory where a card's is full (Dettmers et al., arXiv:2110.02861).
     """
     if name == "adamw":
         return make_adamw(model, weight_decay, betas, scale)
+    if name != "muon":
+        return _in_eight_bits(name, make_adamw(model, weight_decay, betas, scale), betas)
     named = dict(model.named_parameters())
     decayed, plain = decay_groups(model)
-    matrices = [n for n in decayed if named[n].dim() == 2 and not n.startswith("lm_head")]
+    matrices = [
+        n for n in decayed if named[n].dim() == 2 and not n.startswith(("lm_head", "extra"))
+    ]
     others = [n for n in decayed if n not in matrices]
     groups: list[dict[str, Any]] = [
         {"params": [named[n] for n in matrices], "weight_decay": weight_decay / math.sqrt(scale),
@@ -99,17 +106,45 @@ def make_optimizer(
     return MuonAdamW([group for group in groups if group["params"]], betas, dtype)
 
 
+def _in_eight_bits(
+    name: str, plain: torch.optim.AdamW, betas: tuple[float, float]
+) -> torch.optim.Optimizer:
+    """The groups of `plain` under bitsandbytes' optimizer."""
+    try:
+        from bitsandbytes import optim as eight_bit
+    except ImportError as error:
+        raise WrongCall(
+            f"{name} needs bitsandbytes: pip install bitsandbytes, or take --optimizer adamw."
+        ) from error
+    kind = {"adamw8bit": eight_bit.AdamW8bit, "paged_adamw8bit": eight_bit.PagedAdamW8bit}[name]
+    keep = ("params", "weight_decay", "scale")
+    groups = [{k: group[k] for k in keep if k in group} for group in plain.param_groups]
+    optimizer: torch.optim.Optimizer = kind(groups, lr=0.0, betas=betas)
+    return optimizer
+
+
+def optimizer_pieces(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The optimizer's state by `<parameter>|<key>`, in pieces where the parameter is."""
+    return {
+        f"{name}|{key}": torch.as_tensor(value).detach()
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
 def optimizer_tensors(
     model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> dict[str, torch.Tensor]:
-    """The optimizer's state as flat named tensors, `<parameter>|<key>`, ready for safetensors.
+    """The same, ready for safetensors.
 
     On a CPU these are the optimizer's own, not copies: they change with its next step.
     """
-    tensors = {}
-    for name, parameter in model.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    tensors, seen = {}, set[int]()
+    for name, piece in optimizer_pieces(model, optimizer).items():
+        piece = piece.cpu().contiguous()
+        # a table that all parameters share (bitsandbytes) is copied: safetensors refuses the second
+        tensors[name] = piece.clone() if piece.data_ptr() in seen else piece
+        seen.add(piece.data_ptr())
     return tensors
 
 
@@ -125,4 +160,7 @@ def load_optimizer_tensors(
         fused = parameter.device.type == "cuda" and not isinstance(optimizer, MuonAdamW)
         on_device = key != "step" or fused
         target = parameter.device if on_device else "cpu"
-        optimizer.state[parameter][key] = value.to(target, copy=True)
+        kept: Any = value.to(target, copy=True)
+        if key == "step" and not isinstance(optimizer, torch.optim.AdamW | MuonAdamW):
+            kept = int(value)  # bitsandbytes counts in Python
+        optimizer.state[parameter][key] = kept

@@ -18,12 +18,12 @@ class Prefetch:
     What `make` raises is raised by `at` of the same step: not earlier, and not lost.
     """
 
-    def __init__(self, make: Callable[[int], Tokens], last: int, ahead: int = 2) -> None:
+    def __init__(self, make: Callable[[int], Tokens | None], last: int, ahead: int = 2) -> None:
         self.make, self.last, self.ahead = make, last, ahead
         self.pool = ThreadPoolExecutor(1, "batches")
-        self.coming: dict[int, Future[Tokens]] = {}
+        self.coming: dict[int, Future[Tokens | None]] = {}
 
-    def at(self, step: int) -> Tokens:
+    def at(self, step: int) -> Tokens | None:
         """The batch of a step; waits for it if need be."""
         if not self.ahead:
             return self.make(step)

@@ -25,12 +25,20 @@ from minimind_wiki.errors import WrongCall
 from minimind_wiki.infer import load_model_folder
 from minimind_wiki.model import Transformer
 from minimind_wiki.tokenizer import Tokenizer
-from minimind_wiki.train.begin import Beginning, begin, open_tokenizer, refuse_other
+from minimind_wiki.train.begin import (
+    Beginning,
+    begin,
+    check_cycle,
+    check_init,
+    open_tokenizer,
+    refuse_other,
+)
 from minimind_wiki.train.bigram import bigram_loss
 from minimind_wiki.train.checkpoint import load_training_state, save_checkpoint, save_together
 from minimind_wiki.train.config import TrainConfig, command
 from minimind_wiki.train.continued import freeze, mix
 from minimind_wiki.train.device import Place, choose, hardware
+from minimind_wiki.train.extra import adapt, attach, plain
 from minimind_wiki.train.faults import size
 from minimind_wiki.train.feeds import Feed, make_feed
 from minimind_wiki.train.folder import publish
@@ -128,8 +136,9 @@ def _train(
     # the model, its loss, its optimizer
     model = Transformer(start.shape, seed=config.seed).to(place.device)
     seed_generators(config.seed)
-    if start.weights:
-        model.load_state_dict(load_model_folder(start.weights, place.device)[0].state_dict())
+    weights = Path(config.init) if config.lora_rank else start.weights  # not with them merged in
+    if weights:
+        model.load_state_dict(load_model_folder(weights, place.device)[0].state_dict())
     report.line(
         f"Model: {config.init or config.preset} ({start.shape.layout}), "
         f"{model.num_parameters():,} parameters, {tokenizer.name} of {tokenizer.vocab_size:,} "
@@ -137,6 +146,9 @@ def _train(
     )
     if config.freeze:
         report.line(freeze(model, config.freeze))
+    if config.lora_rank:
+        check_init(start, config)
+        report.line(adapt(model, config))
     if group.size > 1:
         report.line(f"Processes: {group.size} ({group.kind}), started by torchrun.")
     if group.apart and place.dtype is torch.float16:
@@ -154,9 +166,14 @@ def _train(
     loss: Any = LossModel(model, chunk, config.z_loss, config.label_smoothing)
     method = None
     if tuning:
-        work = Workshop(model, tokenizer, place, feed, config, chunk)
+        work = Workshop(model, tokenizer, place, feed, config, chunk, group)
         method = tuning.make(work, tuning.settings)
-        loss, feed = method.loss, dataclasses.replace(feed, at=method.at)
+        loss = method.loss
+        check_cycle(config, method.cycle)
+        if method.head is not None:
+            attach(model, method.head)
+    if group.apart and (config.lora_rank or (method and method.head)):
+        raise WrongCall(f"adapters and heads do not go with {group.kind}; use --parallel ddp.")
     forward: Any = group.spread(loss)
     if config.compile:
         forward = torch.compile(forward)
@@ -200,8 +217,7 @@ def _train(
                     report, save, stopping, str(found.folder) if found else "",
                     state.step if found else -1, loggers, chunk, group=group, old=old,
                     balancer=getattr(loss, "balancer", None),
-                    assess=method.assess if method else None,
-                    told=method.told if method else None)  # fmt: skip
+                    method=method)  # fmt: skip
         try:
             finished = loop.run()
         finally:
@@ -209,7 +225,8 @@ def _train(
                 logger.close()
     windows = sum(len(part.ids_BT) for part in feed.held_out)
     known = {"document_begin": list(feed.begin), "floor_bits_per_byte": feed.floor}
-    run = about | known | describe(state, bigram, model, place, windows, finished)
+    with plain(model):
+        run = about | known | describe(state, bigram, model, place, windows, finished)
     run |= {"throughput": loop.meter.summary(), "processes": group.size, "parallel": group.kind}
     if finished and state.best_loss is not None:
         report.line(loop.summary())
@@ -221,7 +238,8 @@ def _train(
     if group.apart and out and finished:
         model = load_model_folder(Path(loop.last_saved), place.device)[0]
     if out and finished and group.first:
-        model = publish(out, model, tokenizer, state, run, place.device, report.line)
+        finish = method.finish if method else None
+        publish(out, model, tokenizer, state, run, report.line, finish)
     group.wait()
     return Outcome(state, model, bigram, finished, run)
 

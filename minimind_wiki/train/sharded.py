@@ -105,15 +105,6 @@ class Dealt:
         return whole
 
 
-def optimizer_pieces(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state by `<parameter>|<key>`, in pieces where the parameter is."""
-    return {
-        f"{name}|{key}": torch.as_tensor(value)
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
-
-
 def load_optimizer_pieces(
     folder: Path, stem: str, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:

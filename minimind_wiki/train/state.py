@@ -22,7 +22,7 @@ class State:
     seconds: float = 0.0  # of training steps alone, over all sittings
     tokens: int = 0  # places of the rows that were read, padding included
     predicted: int = 0  # tokens that were predicted
-    skipped: int = 0  # steps whose gradient float16 could not hold
+    skipped: int = 0  # steps passed over, or whose gradient float16 could not hold
 
     @property
     def best(self) -> int:

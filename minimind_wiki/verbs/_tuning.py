@@ -35,6 +35,7 @@ class Verb:
     usual: dict[str, Any]
     train: Callable[..., Any]
     skip: tuple[str, ...] = ()
+    method: str = ""  # whose runs it resumes, where that is not its name
 
 
 def configure(parser: argparse.ArgumentParser, verb: Verb) -> None:
@@ -105,7 +106,7 @@ def resumed(out: Path, verb: Verb, given: dict[str, Any]) -> tuple[TrainConfig, 
 
     config, _ = saved_run(out)
     method = saved_method(out)
-    if method.pop("name", "pretrain") != verb.name:
+    if method.pop("name", "pretrain") != (verb.method or verb.name):
         raise MinimindError(f"the run in {out} is not one of {verb.name}; resume it by its verb.")
     try:
         settings = verb.settings(**method)

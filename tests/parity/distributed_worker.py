@@ -23,13 +23,12 @@ from minimind_wiki.train import parallel
 from minimind_wiki.train.batches import Tokens
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.losses import LossModel
-from minimind_wiki.train.optim import make_optimizer
+from minimind_wiki.train.optim import make_optimizer, optimizer_pieces
 from minimind_wiki.train.pretrain import pretrain
 from minimind_wiki.train.report import Quiet, Report
 from minimind_wiki.train.sharded import (
     Dealt,
     load_optimizer_pieces,
-    optimizer_pieces,
     write_dealt,
 )
 from minimind_wiki.train.traffic import Traffic
