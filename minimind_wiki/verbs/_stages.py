@@ -1,0 +1,231 @@
+"""A stage of a recipe as a call of its verb: which fields it has, its words, and whether they fit.
+
+The verb's own parser says which flags there are, so that a recipe knows each verb that the command
+line knows, with the same names and the same errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from minimind_wiki.cli import VERBS, Parser
+from minimind_wiki.data import registry
+from minimind_wiki.data.world.rows import KINDS
+from minimind_wiki.errors import MinimindError, WrongCall, unknown
+from minimind_wiki.train.config import TrainConfig, build
+from minimind_wiki.train.flags import convert, field_types
+from minimind_wiki.train.recipe import Recipe, Stage
+from minimind_wiki.verbs import _tuning
+
+# In the order of a model's life; those that the command line has not are not offered.
+STAGES = ("tokenizer train", "data shard", "pretrain", "sft", "lora", "reward", "dpo", "ppo",
+          "grpo", "distill", "evaluate")  # fmt: skip
+OWN = ("help", "out", "resume", "config")  # what the recipe gives itself
+TEXT: tuple[str, ...] = ("text", "pretrain")  # schemas that can be read as text
+TAKEN = frozenset({"world", "embedded", "bytes", *registry.REGISTRY})
+
+
+@cache
+def flags(verb: str) -> dict[str, argparse.Action]:
+    """Field -> what the verb's parser knows of it. WrongCall for a verb that is no stage."""
+    known = [name for name in STAGES if name.split()[0] in VERBS]
+    if verb not in known:
+        raise unknown("verb of a stage", verb, known)
+    parser: argparse.ArgumentParser = Parser(prog=f"minimind {verb}")
+    module_of(verb).configure(parser)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            parser = action.choices[verb.split()[1]]
+    return {action.dest: action for action in parser._actions if action.dest != "help"}
+
+
+def fields(verb: str) -> set[str]:
+    """What a stage of this verb may say."""
+    return set(flags(verb)) - set(OWN)
+
+
+def module_of(verb: str) -> ModuleType:
+    """The module of a verb."""
+    return importlib.import_module(f"minimind_wiki.verbs.{verb.split()[0]}")
+
+
+def trains(stage: Stage) -> bool:
+    """Whether the stage is a run of the loop: with checkpoints, and resumed from them."""
+    return "resume" in flags(stage.verb)
+
+
+def product(stage: Stage, out: Path) -> Path:
+    """Where its result is: a folder, or for a verb without --out the text that it printed."""
+    return out / (stage.name if "out" in flags(stage.verb) else f"{stage.name}.txt")
+
+
+def words(stage: Stage, out: Path) -> list[str]:
+    """The call of the verb, but for --out. WrongCall for a value that its flag cannot take."""
+    found = stage.verb.split()
+    for name in stage.fields:
+        action = flags(stage.verb)[name]
+        value = stage.value(name, out)
+        try:
+            found += _words(action, value)
+        except WrongCall as error:
+            raise WrongCall(f"{stage.at(name)}: {name} {error}") from error
+    return found
+
+
+def _words(action: argparse.Action, value: Any) -> list[str]:
+    if action.nargs == 0:  # a switch
+        if not isinstance(value, bool):
+            raise WrongCall(f"is {value!r}, but it must be true or false.")
+        off = [flag for flag in action.option_strings if flag.startswith("--no-")]
+        return [action.option_strings[0]] if value else off
+    if isinstance(value, bool):
+        raise WrongCall(f"is {value!r}, but it must be a text or a number.")
+    items = value if isinstance(value, list) else [value]
+    if isinstance(value, list) and action.nargs not in ("+", "*"):
+        raise WrongCall("is a list, but it takes one value.")
+    for item in items:
+        if callable(action.type):
+            try:
+                action.type(str(item))
+            except (ValueError, argparse.ArgumentTypeError) as error:
+                raise WrongCall(f"is {item!r}, which it cannot take.") from error
+    if not action.option_strings:
+        return [_path_of(str(item)) if action.dest == "files" else str(item) for item in items]
+    flag, text = action.option_strings[0], str(value)
+    return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+
+
+def _path_of(name: str) -> str:
+    """The file of a data set, where a verb wants files."""
+    item = registry.REGISTRY.get(name)
+    path = registry.find(item) if item else None
+    return str(path or name)
+
+
+def check(recipe: Recipe, out: Path) -> dict[str, str]:
+    """WrongCall, with file and line, for the first value that cannot work; stage -> its data's
+    place.
+
+    What a verb would say when its turn comes is said before the first stage begins.
+    """
+    lengths: dict[str, int] = {}
+    places = {}
+    for stage in recipe.stages:
+        words(stage, out)
+        for action in flags(stage.verb).values():
+            if action.required and action.dest not in (*stage.fields, *OWN):
+                raise WrongCall(f"{stage.place}: {stage.verb} needs a {action.dest}.")
+        if trains(stage) and stage.verb != "pretrain" and "model" not in stage.fields:
+            raise WrongCall(f"{stage.place}: {stage.verb} begins with a model; give 'model:'.")
+        try:
+            lengths[stage.name] = _check_values(stage, lengths)
+            places[stage.name] = _check_data(stage)
+        except WrongCall as error:
+            field = str(error).split()[0]
+            raise WrongCall(f"{stage.at(field)}: {error}") from error
+    return places
+
+
+def _check_values(stage: Stage, lengths: Mapping[str, int]) -> int:
+    """What the verb would check; the row's length in tokens, which later stages take over."""
+    from minimind_wiki.model import preset
+
+    module = module_of(stage.verb)
+    if stage.verb == "pretrain":
+        types = module.TYPES
+        config, shape = build(_converted(stage, types), types)
+        preset(config.preset, **shape)
+        return config.context_length
+    if not trains(stage):
+        for task in str(stage.fields.get("tasks", "")).split(","):
+            if task and task not in module.TASKS:
+                raise unknown("task", task, module.TASKS)
+        return 0
+    verb: _tuning.Verb = module._verb()
+    own = field_types(verb.settings)
+    given = _converted(stage, field_types(TrainConfig) | own)
+    model = stage.fields["model"]
+    length = lengths[stage.inputs["model"]] if "model" in stage.inputs else _tuning.context_of(
+        _tuning_model(model))  # fmt: skip
+    usual = {"context_length": length, **_tuning.USUAL, **verb.usual}
+    config = TrainConfig(init=model, **usual | {n: v for n, v in given.items() if n not in own})
+    config.validate()
+    settings = verb.settings(**{n: v for n, v in given.items() if n in own})
+    asked = inspect.signature(settings.validate).parameters
+    settings.validate(**{n: config if n == "config" else getattr(config, n) for n in asked})
+    return config.context_length
+
+
+def _tuning_model(folder: str) -> Path:
+    from minimind_wiki.verbs.generate import find_model
+
+    return find_model(Path(folder))
+
+
+def _converted(stage: Stage, types: dict[str, type]) -> dict[str, Any]:
+    return {name: convert(name, value, types) for name, value in stage.fields.items()
+            if name in types}  # fmt: skip
+
+
+def _check_data(stage: Stage) -> str:
+    """Where the stage's data lies, or how it will come. WrongCall for data that it cannot read."""
+    if "data" in stage.inputs or not {"data", "files"} & set(flags(stage.verb)):
+        return ""
+    if "files" in stage.fields:
+        files = stage.fields["files"]
+        told = [_place(str(name), (*TEXT, "sft"), False)
+                for name in (files if isinstance(files, list) else [files])]  # fmt: skip
+        return "; ".join(told)
+    reads_text = stage.verb in ("pretrain", "tokenizer train")
+    schemas, spec = TEXT, str(stage.fields.get("data", ""))
+    if not reads_text:
+        usual: str = module_of(stage.verb)._verb().data
+        schemas, spec = (KINDS[usual.split("/")[1]][1],), spec or usual
+    told = [_place(spec, schemas, reads_text)]
+    if stage.fields.get("replay") and "replay" not in stage.inputs:
+        told.append(_place(str(stage.fields["replay"]), schemas, reads_text))
+    return "; ".join(told)
+
+
+def _place(spec: str, schemas: tuple[str, ...], reads_text: bool) -> str:
+    kind = spec.partition("/")[2]
+    if spec.split("/")[0] == "world":
+        if kind and kind not in KINDS:
+            raise unknown("kind of row", kind, KINDS)
+        if kind and not reads_text and KINDS[kind][1] not in schemas:
+            fitting = [name for name, (_, schema) in KINDS.items() if schema in schemas]
+            raise WrongCall(f"data is {spec}, but rows of {' or '.join(schemas)} are needed: "
+                            f"world/{', world/'.join(fitting)}.")  # fmt: skip
+        return f"{spec}: generated"
+    if spec in ("", "embedded") and reads_text:
+        return "embedded: part of the package" if spec else "tinyshakespeare, else embedded"
+    if spec in registry.REGISTRY:
+        return _registered(registry.REGISTRY[spec], schemas)
+    if not Path(spec).exists():
+        if "/" not in spec and "." not in spec:
+            raise unknown("data set", spec, TAKEN)
+        raise WrongCall(f"data is {spec}, which is neither a file, a data set nor world/KIND.")
+    return f"{spec}: here"
+
+
+def _registered(item: registry.Entry, schemas: tuple[str, ...]) -> str:
+    if item.schema not in schemas:
+        raise WrongCall(f"data is {item.name}, whose rows are of {item.schema}, but rows of "
+                        f"{' or '.join(schemas)} are needed.")  # fmt: skip
+    if item.benchmark:
+        raise WrongCall(f"data is {item.name}, a benchmark: a model must not train on it.")
+    if item.refused:
+        raise MinimindError(item.refused)
+    if path := registry.find(item):
+        return f"{item.name}: {path}"
+    if not item.url:
+        return (f"{item.name}: NOT HERE, and as it is streamed it must be fetched first: "
+                f"minimind data fetch {item.name} --rows N")  # fmt: skip
+    return f"{item.name}: not here; {item.size_text} are fetched when the stage begins"
