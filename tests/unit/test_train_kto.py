@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -12,13 +13,14 @@ from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer import save_model_folder
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
-from minimind_wiki.train.comparisons import last_turn, verdict, verdict_rows
+from minimind_wiki.train.comparisons import last_turn, verdict, verdict_feed, verdict_rows
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.dpo import DpoSettings, dpo
 from minimind_wiki.train.kto import KtoLoss, Liking
 from minimind_wiki.train.logprobs import logprobs, row_sums
 from minimind_wiki.train.preference import Answers, kto, kto_reference
 from minimind_wiki.train.report import Quiet
+from minimind_wiki.train.sources import open_source
 
 TOKENIZER = ByteTokenizer()
 KTO = DpoSettings("kto")
@@ -128,21 +130,30 @@ def test_a_cached_reference_gives_the_same_run(singles):
     assert max(whole.train["reference_point"]) > 0.1
 
 
-def test_each_prompt_is_lent_the_answers_to_another():
-    found = [verdict(row, TOKENIZER, 200) for row in (pair(1), pair(2), pair(3))]
-    batch = verdict_rows(found, found[-1:] + found[:-1], TOKENIZER, 200)
+def test_each_prompt_is_lent_the_answers_to_the_one_before(config):
+    source = open_source(config.data, "preference", 0, 0.2, 8)
+    feed = verdict_feed(source, dataclasses.replace(config, batch_size=3), TOKENIZER)
+    assert [len(part.ids_BT) for part in feed.held_out] == [6, 6, 4]
+
+    def numbers(ids_BT):
+        """Of the question and of the answer, for good and bad answers in turn."""
+        texts = [TOKENIZER.decode(ids_T.tolist()) for ids_T in ids_BT]
+        words = (r"Yes, (\d+) is", r"Shut up (\d+)!")
+        return [[int(re.search(w, text)[1]) for w in (r"Is (\d+) a", words[row % 2])]
+                for row, text in enumerate(texts)]  # fmt: skip
+
+    def check(own, lent):
+        asked = [question for question, _ in own]
+        assert [answer for _, answer in own] == asked
+        assert [question for question, _ in lent] == asked
+        assert [answer for _, answer in lent] == asked[-2:] + asked[:-2]  # two answers a pair
+
+    batch = feed.at(5)
     assert batch.more["good_B"].tolist() == 3 * [True, False]
     assert (batch.together, batch.units) == (2, 6)
-
-    def texts(ids_BT):
-        return [TOKENIZER.decode(ids_T.tolist()) for ids_T in ids_BT]
-
-    own, lent = texts(batch.ids_BT), texts(batch.more["other_ids_BT"])
-    for row, (said, borrowed) in enumerate(zip(own, lent, strict=True)):
-        number, before = row // 2 + 1, (row // 2 - 1) % 3 + 1
-        words = ("Shut up {}!" if row % 2 else "Yes, {} is.").format
-        assert f"Is {number} a number?" in said and words(number) in said
-        assert f"Is {number} a number?" in borrowed and words(before) in borrowed
+    check(numbers(batch.ids_BT), numbers(batch.more["other_ids_BT"]))
+    parts = [(numbers(p.ids_BT), numbers(p.more["other_ids_BT"])) for p in feed.held_out]
+    check(*(sum(some, []) for some in zip(*parts, strict=True)))
 
 
 def test_loss_and_point_are_those_of_the_whole_batch():
