@@ -29,6 +29,7 @@ VERBS = {
     "lora": "fine-tune small matrices beside the weights (LoRA, QLoRA)",
     "dpo": "learn from chosen and rejected answers",
     "grpo": "reinforce answers that a program finds right",
+    "ppo": "reinforce answers with a value for every token",
     "distill": "teach a small model what a larger one would say",
     "run": "run a recipe: stages of training in a row",
     "generate": "continue a prompt with a trained model",
