@@ -66,17 +66,20 @@ class Liking:
         self.rows = 2 * (work.config.micro_batch_size or 8)
 
     def at(self, step: int) -> Tokens:
-        """The step's answers. Every process knows the whole batch, so all find the same point."""
-        batch = self.work.feed.at(step)
-        point = self.point([batch])
+        """The step's answers. Each process scores its own lent rows; the point is that of all."""
+        batch, group = self.work.feed.at(step), self.work.group
+        mine = batch if batch.own else group.rows(batch)
+        total, count = group.total(*self.ratios([mine]))
+        point = max(0.0, total / count)
         self.seen = {"reference_point": point}
         keep = {name: rows for name, rows in batch.more.items() if not name.startswith("other")}
         point_B = torch.full((len(batch.ids_BT),), point)
         return replace(batch, more={**keep, "point_B": point_B})
 
     @torch.no_grad()
-    def point(self, batches: Sequence[Tokens]) -> float:
-        """`preference.kto_reference` of all lent rows, a micro-batch at a time."""
+    def ratios(self, batches: Sequence[Tokens]) -> tuple[float, float]:
+        """Sum of the log-ratios of all lent rows, and their number. The point is their mean, never
+        below 0, as in `preference.kto_reference`; here rows come a micro-batch at a time."""
         total, count, work = 0.0, 0, self.work
         work.model.eval()
         for batch in batches:
@@ -89,12 +92,14 @@ class Liking:
                 total += float(answers.ratio().sum())
                 count += len(part.ids_BT)
         work.model.train()
-        return max(0.0, total / count)
+        return total, count
 
     @torch.no_grad()
     def assess(self) -> dict[str, float]:
         """On held-out answers: the loss, mean rewards of both kinds, the point, KL a token."""
-        work, point = self.work, self.point(self.work.feed.held_out)
+        work = self.work
+        total, count = self.ratios(work.feed.held_out)
+        point = max(0.0, total / count)
         loss, apart, rows, tokens = 0.0, 0.0, 0, 0
         rewards: dict[bool, list[float]] = {True: [], False: []}
         work.model.eval()

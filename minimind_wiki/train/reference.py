@@ -130,16 +130,20 @@ class Remembered:
 def remember(work: Workshop, report: Report) -> Feed:
     """The feed with the reference's sums in every batch, of all steps and of the held-out rows.
 
-    The reference is read, scores each answer once and is forgotten. A resumed run does so again.
+    The reference is read, scores each answer once and is forgotten; a resumed run does so again.
+    Of a step's rows each process scores its own.
     """
     reference, found = load_reference(work), Remembered()
     alone = Compared(reference, None, work.chunk)
     feed, steps = work.feed, work.config.steps
 
+    def own(step: int) -> Tokens:
+        return replace(work.group.rows(feed.at(step)), own=True)
+
     def batches() -> Iterator[Tokens]:
         yield from feed.held_out
         for step in range(steps):
-            yield check_batch(feed.at(step), work.model.config, step)
+            yield check_batch(own(step), work.model.config, step)
             if (step + 1) % -(-steps // 4) == 0 or step + 1 == steps:
                 report.line(f"Reference: {len(found.known):,} answers scored, up to step "
                             f"{step + 1:,} of {steps:,}.")  # fmt: skip
@@ -150,7 +154,7 @@ def remember(work: Workshop, report: Report) -> Feed:
             if other := lent_rows(batch):
                 found.learn(alone, other, work)
     return replace(
-        feed, at=lambda step: found.beside(feed.at(step)),
+        feed, at=lambda step: found.beside(own(step)),
         held_out=tuple(found.beside(batch) for batch in feed.held_out),
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.dpo import DpoSettings, dpo
 from minimind_wiki.train.kto import KtoLoss, Liking
 from minimind_wiki.train.logprobs import logprobs, row_sums
+from minimind_wiki.train.parallel import Alone
 from minimind_wiki.train.preference import Answers, kto, kto_reference
 from minimind_wiki.train.report import Quiet
 from minimind_wiki.train.sources import open_source
@@ -153,7 +154,7 @@ def test_each_prompt_is_lent_the_answers_to_the_one_before(config):
     assert (batch.together, batch.units) == (2, 6)
     check(numbers(batch.ids_BT), numbers(batch.more["other_ids_BT"]))
     parts = [(numbers(p.ids_BT), numbers(p.more["other_ids_BT"])) for p in feed.held_out]
-    check(*(sum(some, []) for some in zip(*parts, strict=True)))
+    check(*([one for part in some for one in part] for some in zip(*parts, strict=True)))
 
 
 def test_loss_and_point_are_those_of_the_whole_batch():
@@ -175,6 +176,8 @@ def test_loss_and_point_are_those_of_the_whole_batch():
         feed = type("Feed", (), {"at": staticmethod(lambda step: batch)})
         place = type("Place", (), {"device": torch.device("cpu"),
                                    "autocast": staticmethod(torch.no_grad)})  # fmt: skip
+
+        group = Alone()
 
     Work.model = model
     loss = KtoLoss(model, reference, 0, 0.3, 2.0, 1.0)
