@@ -16,12 +16,15 @@ from typing import Any
 import numpy as np
 
 from minimind_wiki.data import readers, registry
-from minimind_wiki.data.corpus import decode, read_bytes
-from minimind_wiki.data.schemas import check_lines, check_row, split_lines, strict_json
+from minimind_wiki.data.corpus import decode, read_bytes, set_aside
+from minimind_wiki.data.manifest import read_manifest
+from minimind_wiki.data.schemas import Fault, check_lines, check_row, split_lines, strict_json
 from minimind_wiki.data.world.rows import KINDS, make_rows
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
 
 Row = dict[str, Any]
+Bad = tuple[Fault, str]
+MOST_BAD = 0.05  # of a published file; with more it is another file than was meant
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ def open_source(spec: str, schema: str, seed: int, held_out: float, most: int) -
     """The rows that `--data spec` names: world/KIND, a data set of the registry, or a .jsonl file.
 
     `schema` is what the rows must be (sft, preference, agent); `held_out` the share of a file that
-    is set aside, and `most` how many of them are measured. A bad row of a file raises, with its
-    line: which conversations a model learns is not left to chance.
+    is held out, and `most` how many of them are measured. A bad row of a file raises, with its
+    line: which conversations a model learns is not left to chance. Those of a published data set
+    are set aside and told.
     """
     if spec.split("/")[0] == "world":
         return _world(spec, schema, seed, most)
@@ -85,13 +89,9 @@ def _mixed(seed: int, number: int) -> int:
 
 
 def _file(spec: str, schema: str, seed: int, held_out: float, most: int) -> Source:
-    item = registry.REGISTRY.get(spec)
-    path = registry.find(item) or registry.fetch(item) if item else Path(spec).expanduser()
-    if item is None and not path.exists():
-        raise MinimindError(
-            f"{spec} is neither a file, nor a data set ('minimind data list'), nor world/KIND."
-        )
-    rows = list(read_rows(path, schema, item.reader if item else ""))
+    path, reader = _place(spec)
+    rows, bad = published_rows(path, schema, reader) if reader else (own_rows(path, schema), [])
+    rows = list(rows)
     cut = len(rows) - max(1, round(len(rows) * held_out))
     if cut < 1:
         raise MinimindError(f"{path} has {len(rows)} rows, too few to train on and to hold out.")
@@ -104,11 +104,35 @@ def _file(spec: str, schema: str, seed: int, held_out: float, most: int) -> Sour
     raw = read_bytes(path)
     about = {"name": path.name, "source": spec, "bytes": len(raw),
              "sha256": hashlib.sha256(raw).hexdigest()}  # fmt: skip
+    told = ""
+    if bad:
+        about["left_out"] = len(bad)
+        told = (f" Left out: {len(bad):,} bad rows, the first at line {bad[0][0]}; all are in "
+                f"{set_aside(path, bad)}.")  # fmt: skip
     return Source(
         row, tuple(rows[i] for i in measured), about,
         f"Data: {cut:,} rows of {path.name}; held out: its last {len(rows) - cut:,}, of which "
-        f"{len(measured):,} are measured.",
+        f"{len(measured):,} are measured.{told}",
     )  # fmt: skip
+
+
+def _place(spec: str) -> tuple[Path, str]:
+    """The file that a name means, and the reader of its rows: of the registry, of a data folder
+    that describes itself, or a path."""
+    if item := registry.REGISTRY.get(spec):
+        return registry.find(item) or registry.fetch(item), item.reader
+    for folder in registry.data_folders():
+        for stored in read_manifest(folder):
+            if stored.name == spec:
+                if stored.unfit:
+                    raise MinimindError(f"{spec} is not for training: {stored.unfit}.")
+                stored.verify()
+                return stored.path, stored.reader
+    if not (path := Path(spec).expanduser()).exists():
+        raise MinimindError(
+            f"{spec} is neither a file, nor a data set ('minimind data list'), nor world/KIND."
+        )
+    return path, ""
 
 
 _ORDERS: dict[tuple[int, int, int], np.ndarray] = {}
@@ -124,27 +148,38 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
     return _ORDERS[key]
 
 
-def read_rows(path: Path, schema: str, reader: str = "") -> Iterator[Row]:
-    """The rows of a .jsonl(.gz) file, each checked. MinimindError with file and line for a bad one.
+def own_rows(path: Path, schema: str) -> Iterator[Row]:
+    """The rows of a .jsonl(.gz) file in our shape. MinimindError with file and line for a bad one:
+    whoever wrote the file can repair it."""
+    for checked in check_lines(split_lines(decode(path, read_bytes(path))), schema):
+        if checked.faults or checked.row is None:
+            raise MinimindError(
+                f"{path}:{checked.faults[0]}. Repair or remove the row; 'minimind data check "
+                f"{path}' lists all."
+            )
+        yield checked.row
 
-    `reader` turns the publisher's rows into ours (see `data/readers.py`).
-    """
+
+def published_rows(path: Path, schema: str, reader: str) -> tuple[list[Row], list[Bad]]:
+    """The rows that a reader (`data/readers.py`) makes of a publisher's, and the bad ones, which
+    nobody here can repair. MinimindError where more than MOST_BAD of them are bad."""
+    rows: list[Row] = []
+    bad: list[Bad] = []
     lines = split_lines(decode(path, read_bytes(path)))
-    if not reader:
-        for checked in check_lines(lines, schema):
-            if checked.faults or checked.row is None:
-                raise MinimindError(
-                    f"{path}:{checked.faults[0]}. Repair or remove the row; 'minimind data check "
-                    f"{path}' lists all."
-                )
-            yield checked.row
-        return
+    number = 0
     for number, line in enumerate(lines, start=1):
         try:
             made = readers.read(reader, strict_json(line))
+            faults = [fault for row in made for fault in check_row(row, schema, number)]
         except ValueError as error:  # BadRow, or no JSON
-            raise MinimindError(f"{path}:{number}: {error}. Repair or remove the row.") from error
-        for row in made:
-            if faults := check_row(row, schema, number):
-                raise MinimindError(f"{path}:{faults[0]}. Repair or remove the row.")
-            yield row
+            made, faults = [], [Fault(number, "", str(error))]
+        if faults:
+            bad.append((faults[0], line))
+        else:
+            rows += made
+    if len(bad) > MOST_BAD * number:
+        raise MinimindError(
+            f"{path}: {len(bad):,} of {number:,} rows are bad, the first: {bad[0][0]}. "
+            "That is no file of this kind; look at 'minimind data list'."
+        )
+    return rows, bad
