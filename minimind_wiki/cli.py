@@ -28,6 +28,7 @@ VERBS = {
     "sft": "fine-tune a model on chats",
     "lora": "fine-tune small matrices beside the weights (LoRA, QLoRA)",
     "dpo": "learn from chosen and rejected answers",
+    "reward": "train a judge from chosen and rejected answers",
     "grpo": "reinforce answers that a program finds right",
     "ppo": "reinforce answers with a value for every token",
     "distill": "teach a small model what a larger one would say",

@@ -3,6 +3,7 @@
 Float32; 1e-5 relative for rewards and losses, 1e-4 for gradients.
 """
 
+import json
 from collections import defaultdict
 from itertools import pairwise
 from types import SimpleNamespace
@@ -16,9 +17,12 @@ from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer import load_model_folder, save_model_folder
 from minimind_wiki.infer.hub_config import config_to_hub
 from minimind_wiki.model import Transformer, preset
+from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.train.answers import padded
+from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.reward import RewardModel, calibration, length_bias, reward_loss
 from minimind_wiki.train.reward_folder import load_reward_folder, save_reward_folder
+from minimind_wiki.train.reward_run import RewardLoss, RewardSettings, judged_rows, train_reward
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "max_position_embeddings": 64}
 
@@ -211,6 +215,37 @@ def test_its_folder_is_read_by_transformers_and_by_us(tmp_path, name, more):
     torch.testing.assert_close(found_B, want_B, rtol=1e-4, atol=1e-5)
     assert load_reward_folder(folder)(ids_BT, lengths_B).equal(want_B)
     assert [path.name for path in tmp_path.iterdir()] == ["reward"]
+
+
+def test_transformers_reads_the_judge_of_a_run_and_gives_its_rewards(tmp_path):
+    """The last token of a text is the one that ends the answer, which is no pad token."""
+    from transformers import AutoModelForSequenceClassification
+
+    rows = [
+        {key: [{"role": "user", "content": f"{i}?"}, {"role": "assistant", "content": said}]
+         for key, said in (("chosen", f"yes, {i}"), ("rejected", "no" * i))}
+        for i in range(1, 13)
+    ]  # fmt: skip
+    data = tmp_path / "pairs.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tokenizer = ByteTokenizer()
+    base = save_model_folder(tmp_path / "base", Transformer(preset("nano"), seed=0), tokenizer)
+    config = TrainConfig(
+        init=str(base), data=str(data), steps=2, batch_size=2, context_length=64, device="cpu",
+        sample_tokens=0, held_out=0.2, learning_rate=1e-3, threads=1,
+    )  # fmt: skip
+    train_reward(config, None, tmp_path / "run")
+    batch, _ = judged_rows(rows, tokenizer, 64)
+    folder = tmp_path / "run" / "reward"
+    with torch.no_grad():
+        found_B = RewardLoss(load_reward_folder(folder), RewardSettings()).rewards(
+            batch.ids_BT, batch.labels_BT
+        )
+        theirs = AutoModelForSequenceClassification.from_pretrained(folder)
+        mask_BT = (batch.ids_BT != tokenizer.pad_id).long()
+        want_B = theirs(batch.ids_BT, attention_mask=mask_BT).logits[:, 0]
+    torch.testing.assert_close(found_B, want_B, rtol=1e-4, atol=1e-5)
+    assert float(found_B.std()) > 0.01
 
 
 def test_folders_of_something_else_are_neither_read_nor_replaced(tmp_path):
