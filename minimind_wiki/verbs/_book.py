@@ -37,6 +37,7 @@ class Book:
     def run(self, stage: Stage, resume: bool) -> int:
         """Call the verb; its exit status. Another process would do the same: nothing stays."""
         product = _stages.product(stage, self.out)
+        _stages.fetch(stage)
         self.begin(stage, resume)
         began = time.perf_counter()
         with as_found():

@@ -18,7 +18,7 @@ from typing import Any
 from minimind_wiki.cli import VERBS, Parser
 from minimind_wiki.data import registry
 from minimind_wiki.data.world.rows import KINDS
-from minimind_wiki.errors import MinimindError, WrongCall, unknown
+from minimind_wiki.errors import WrongCall, unknown
 from minimind_wiki.train.config import TrainConfig, build
 from minimind_wiki.train.flags import convert, field_types
 from minimind_wiki.train.recipe import Recipe, Stage
@@ -29,6 +29,7 @@ STAGES = ("tokenizer train", "data shard", "pretrain", "sft", "lora", "reward", 
           "grpo", "distill", "evaluate")  # fmt: skip
 OWN = ("help", "out", "resume", "config")  # what the recipe gives itself
 TEXT: tuple[str, ...] = ("text", "pretrain")  # schemas that can be read as text
+MISSING = "NOT HERE"  # of data that no stage can fetch by itself
 TAKEN = frozenset({"world", "embedded", "bytes", *registry.REGISTRY})
 
 
@@ -102,6 +103,15 @@ def _words(action: argparse.Action, value: Any) -> list[str]:
     return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
 
 
+def fetch(stage: Stage) -> None:
+    """Get the data sets that a verb wants as files; verbs with --data get theirs themselves."""
+    files = stage.fields.get("files", [])
+    for name in files if isinstance(files, list) else [files]:
+        item = registry.REGISTRY.get(str(name))
+        if item and not registry.find(item):
+            registry.fetch(item)
+
+
 def _path_of(name: str) -> str:
     """The file of a data set, where a verb wants files."""
     item = registry.REGISTRY.get(name)
@@ -126,10 +136,10 @@ def check(recipe: Recipe, out: Path) -> dict[str, str]:
             raise WrongCall(f"{stage.place}: {stage.verb} begins with a model; give 'model:'.")
         try:
             lengths[stage.name] = _check_values(stage, lengths)
-            places[stage.name] = _check_data(stage)
         except WrongCall as error:
-            field = str(error).split()[0]
-            raise WrongCall(f"{stage.at(field)}: {error}") from error
+            named = [word for word in str(error).split() if word in stage.places]
+            raise WrongCall(f"{stage.at(named[0] if named else '')}: {error}") from error
+        places[stage.name] = _check_data(stage)
     return places
 
 
@@ -176,21 +186,23 @@ def _converted(stage: Stage, types: dict[str, type]) -> dict[str, Any]:
 
 def _check_data(stage: Stage) -> str:
     """Where the stage's data lies, or how it will come. WrongCall for data that it cannot read."""
-    if "data" in stage.inputs or not {"data", "files"} & set(flags(stage.verb)):
-        return ""
-    if "files" in stage.fields:
-        files = stage.fields["files"]
-        told = [_place(str(name), (*TEXT, "sft"), False)
-                for name in (files if isinstance(files, list) else [files])]  # fmt: skip
-        return "; ".join(told)
-    reads_text = stage.verb in ("pretrain", "tokenizer train")
-    schemas, spec = TEXT, str(stage.fields.get("data", ""))
-    if not reads_text:
-        usual: str = module_of(stage.verb)._verb().data
-        schemas, spec = (KINDS[usual.split("/")[1]][1],), spec or usual
-    told = [_place(spec, schemas, reads_text)]
-    if stage.fields.get("replay") and "replay" not in stage.inputs:
-        told.append(_place(str(stage.fields["replay"]), schemas, reads_text))
+    known, reads_text = flags(stage.verb), stage.verb in ("pretrain", "tokenizer train")
+    usual, schemas = "", TEXT
+    if "files" in known:
+        schemas = (*TEXT, "sft")
+    elif "data" in known and not reads_text:
+        usual = module_of(stage.verb)._verb().data
+        schemas = (KINDS[usual.split("/")[1]][1],)
+    told = []
+    for field in ("data", "files", "replay"):
+        specs = stage.fields.get(field, usual)
+        if field not in known or field in stage.inputs or (field == "replay" and not specs):
+            continue
+        for spec in specs if isinstance(specs, list) else [specs]:
+            try:
+                told.append(_place(str(spec), schemas, reads_text))
+            except WrongCall as error:
+                raise WrongCall(f"{stage.at(field)}: {field} {error}") from error
     return "; ".join(told)
 
 
@@ -198,10 +210,10 @@ def _place(spec: str, schemas: tuple[str, ...], reads_text: bool) -> str:
     kind = spec.partition("/")[2]
     if spec.split("/")[0] == "world":
         if kind and kind not in KINDS:
-            raise unknown("kind of row", kind, KINDS)
+            raise WrongCall(f"is {spec}: {unknown('kind of row', kind, KINDS)}")
         if kind and not reads_text and KINDS[kind][1] not in schemas:
             fitting = [name for name, (_, schema) in KINDS.items() if schema in schemas]
-            raise WrongCall(f"data is {spec}, but rows of {' or '.join(schemas)} are needed: "
+            raise WrongCall(f"is {spec}, but rows of {' or '.join(schemas)} are needed: "
                             f"world/{', world/'.join(fitting)}.")  # fmt: skip
         return f"{spec}: generated"
     if spec in ("", "embedded") and reads_text:
@@ -210,22 +222,22 @@ def _place(spec: str, schemas: tuple[str, ...], reads_text: bool) -> str:
         return _registered(registry.REGISTRY[spec], schemas)
     if not Path(spec).exists():
         if "/" not in spec and "." not in spec:
-            raise unknown("data set", spec, TAKEN)
-        raise WrongCall(f"data is {spec}, which is neither a file, a data set nor world/KIND.")
+            raise WrongCall(f"is {spec}: {unknown('data set', spec, TAKEN)}")
+        raise WrongCall(f"is {spec}, which is neither a file, a data set nor world/KIND.")
     return f"{spec}: here"
 
 
 def _registered(item: registry.Entry, schemas: tuple[str, ...]) -> str:
     if item.schema not in schemas:
-        raise WrongCall(f"data is {item.name}, whose rows are of {item.schema}, but rows of "
+        raise WrongCall(f"is {item.name}, whose rows are of {item.schema}, but rows of "
                         f"{' or '.join(schemas)} are needed.")  # fmt: skip
     if item.benchmark:
-        raise WrongCall(f"data is {item.name}, a benchmark: a model must not train on it.")
+        raise WrongCall(f"is {item.name}, a benchmark: a model must not train on it.")
     if item.refused:
-        raise MinimindError(item.refused)
+        raise WrongCall(f"is {item.name}, which cannot be had: {item.refused}")
     if path := registry.find(item):
         return f"{item.name}: {path}"
     if not item.url:
-        return (f"{item.name}: NOT HERE, and as it is streamed it must be fetched first: "
+        return (f"{item.name}: {MISSING}, and as it is streamed it must be fetched first: "
                 f"minimind data fetch {item.name} --rows N")  # fmt: skip
     return f"{item.name}: not here; {item.size_text} are fetched when the stage begins"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minimind_wiki.errors import WrongCall
+from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.train.recipe import Stage, read_recipe
 
 HELP = "Run a recipe: stages of training in a row, each a model folder. Finished ones are kept."
@@ -62,9 +62,12 @@ def run(args: argparse.Namespace) -> int:
         for number, stage in enumerate(chosen, start=1):
             print(f"{number}. {stage.name}: {PLAN[found[stage.name]]}")
             print(f"   {book.call(stage)}")
-            if places.get(stage.name):
+            if places[stage.name]:
                 print(f"   {places[stage.name]}")
         return 0
+    for stage in chosen:  # known now, and not after the hours of the stages before
+        if found[stage.name] != "finished" and _stages.MISSING in places[stage.name]:
+            raise MinimindError(f"{stage.at('data')}: {places[stage.name]}.")
     for number, stage in enumerate(chosen, start=1):
         print(f"== {number}/{len(chosen)} {stage.name}: {PLAN[found[stage.name]]}", flush=True)
         resume, finished = (found[stage.name] == what for what in ("begun", "finished"))
