@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from minimind_wiki.errors import MinimindError, WrongCall, unknown
 
 Row = dict[str, Any]
 Bad = tuple[Fault, str]
+SORTS = ("question", "sum", "instruction", "tool")  # of rows of world/rl
 MOST_BAD = 0.05  # of a published file; with more it is another file than was meant
 
 
@@ -50,20 +52,24 @@ class Source:
 
 
 def open_source(spec: str, schema: str, seed: int, held_out: float, most: int) -> Source:
-    """The rows that `--data spec` names: world/KIND, a data set of the registry, or a .jsonl file.
+    """The rows that `--data spec` names: world/KIND, a data set of the registry, or a .jsonl file;
+    world/rl/SORT for prompts of one sort. Several with a comma between them are mixed (`mixture`).
 
     `schema` is what the rows must be (sft, preference, agent); `held_out` the share of a file that
     is held out, and `most` how many of them are measured. A bad row of a file raises, with its
     line: which conversations a model learns is not left to chance. Those of a published data set
     are set aside and told.
     """
+    if "," in spec:
+        return mixture(spec, schema, seed, held_out, most)
     if spec.split("/")[0] == "world":
         return _world(spec, schema, seed, most)
     return _file(spec, schema, seed, held_out, most)
 
 
 def _world(spec: str, schema: str, seed: int, most: int) -> Source:
-    kind = spec.partition("/")[2] or {"agent": "rl"}.get(schema, schema)
+    _, kind, sort = (*spec.split("/"), "", "")[:3]
+    kind = kind or {"agent": "rl"}.get(schema, schema)
     if kind not in KINDS:
         raise unknown("kind of row", kind, KINDS)
     if KINDS[kind][1] != schema:
@@ -72,14 +78,62 @@ def _world(spec: str, schema: str, seed: int, most: int) -> Source:
             f"rows of world/{kind} are not of schema {schema!r}; take one of {fitting}."
         )
 
-    def row(number: int) -> Row:
-        return next(make_rows(kind, 1, seed=_mixed(seed, number)))
+    if sort and (kind != "rl" or sort not in SORTS):
+        raise unknown("sort of rows of world/rl", sort, SORTS)
 
-    held = tuple(make_rows(kind, most, seed=seed, split="validation"))
-    name = f"the little world, generated ({kind})"
-    about = {"name": name, "source": f"world/{kind}", "bytes": 0,
-             "sha256": hashlib.sha256(f"{kind}.{seed}".encode()).hexdigest()}  # fmt: skip
+    def row(number: int) -> Row:
+        rows = make_rows(kind, None, seed=_mixed(seed, number))
+        return next(row for row in rows if sort in ("", row.get("sort")))
+
+    rows = make_rows(kind, None, seed=seed, split="validation")
+    held = tuple(islice((row for row in rows if sort in ("", row.get("sort"))), most))
+    name = f"the little world, generated ({kind}{f', {sort}' if sort else ''})"
+    about = {"name": name, "source": f"world/{kind}{f'/{sort}' if sort else ''}", "bytes": 0,
+             "sha256": hashlib.sha256(f"{kind}{sort}.{seed}".encode()).hexdigest()}  # fmt: skip
     return Source(row, held, about, f"Data: {name}; held out: {most:,} rows of validation worlds.")
+
+
+def mixture(spec: str, schema: str, seed: int, held_out: float, most: int) -> Source:
+    """Rows of several sources in fixed shares: `world/arithmetic=3,world/instructions=1`.
+
+    Each block of rows holds as many of each source as its number says (1 without one), in an order
+    of its own; so do the held-out rows, as far as they go. WrongCall for a number below 1.
+    """
+    parts: list[tuple[Source, int]] = []
+    names = [item.partition("=") for item in spec.split(",")]
+    shares = [_share(spec, number) for _, _, number in names]
+    for (name, _, _), share in zip(names, shares, strict=True):
+        many = max(1, round(most * share / sum(shares)))
+        parts.append((open_source(name.strip(), schema, seed, held_out, many), share))
+    block = np.repeat(np.arange(len(parts)), shares)
+
+    def row(number: int) -> Row:
+        turn, place = divmod(number, len(block))
+        rng = np.random.Generator(np.random.Philox(key=[seed, turn]))
+        order = rng.permutation(block)
+        mine = int(order[place])
+        before = int((order[:place] == mine).sum())
+        return parts[mine][0].row(turn * shares[mine] + before)
+
+    abouts = [source.about for source, _ in parts]
+    whole = " ".join(f"{a['sha256']} {s}" for a, s in zip(abouts, shares, strict=True))
+    about = {"name": " + ".join(a["name"] for a in abouts), "source": spec,
+             "bytes": sum(a["bytes"] for a in abouts),
+             "sha256": hashlib.sha256(whole.encode()).hexdigest()}  # fmt: skip
+    line = f"Data, in parts of {':'.join(map(str, shares))}:\n  " + "\n  ".join(
+        source.line for source, _ in parts
+    )
+    held = tuple(row for source, _ in parts for row in source.held_out)
+    return Source(row, held, about, line)
+
+
+def _share(spec: str, number: str) -> int:
+    if not (number or "1").isdecimal() or int(number or 1) < 1:
+        raise WrongCall(
+            f"{spec}: {number!r} is no share. Give whole numbers from 1 on: "
+            "world/arithmetic=3,world/instructions=1."
+        )
+    return int(number or 1)
 
 
 def _mixed(seed: int, number: int) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minimind_wiki.errors import MinimindError
+from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.train.sources import open_source
 
 
@@ -64,3 +64,36 @@ def test_a_benchmark_and_a_changed_file_are_refused(tmp_path, monkeypatch):
     file.write_text(file.read_text().replace("Say 3.", "Say 4."))
     with pytest.raises(MinimindError, match="another sha256"):
         open_source("sft/alpaca_tiny", "sft", 0, 0.1, 64)
+
+
+def test_a_mixture_keeps_its_shares_and_skips_no_row():
+    spec = "world/arithmetic=3, world/instructions"
+    mixed = open_source(spec, "sft", 7, 0.1, 8)
+    alone = [
+        open_source(name, "sft", 7, 0.1, 8) for name in ("world/arithmetic", "world/instructions")
+    ]
+    rows = list(mixed.rows(0, 40))
+    for start in range(0, 40, 4):
+        assert sum(row in rows[start : start + 4] for row in alone[1].rows(start // 4, 1)) == 1
+    for source, many in zip(alone, (30, 10), strict=True):
+        assert sorted(map(str, source.rows(0, many))) == sorted(
+            str(row) for row in rows if row in list(source.rows(0, many))
+        )
+    orders = {tuple(row in list(alone[0].rows(0, 30)) for row in rows[i : i + 4])
+              for i in range(0, 40, 4)}  # fmt: skip
+    assert len(orders) > 1  # not always the same one last
+    assert len(mixed.held_out) == 8 and mixed.row(5) == mixed.row(5)
+    other = open_source(spec.replace("3", "2"), "sft", 7, 0.1, 8)
+    assert other.about["sha256"] != mixed.about["sha256"]
+    for wrong in ("world/arithmetic=0,world/sft", "world/arithmetic=x,world/sft"):
+        with pytest.raises(WrongCall, match="whole numbers from 1"):
+            open_source(wrong, "sft", 0, 0.1, 8)
+
+
+def test_prompts_of_one_sort():
+    source = open_source("world/rl/sum", "agent", 3, 0.1, 6)
+    assert {row["sort"] for row in source.rows(0, 12)} == {"sum"} and len(source.held_out) == 6
+    assert len({str(row) for row in source.rows(0, 12)}) == 12
+    for wrong in ("world/rl/sums", "world/tools/sum"):
+        with pytest.raises(WrongCall, match="sort of rows"):
+            open_source(wrong, "agent", 0, 0.1, 8)
