@@ -17,6 +17,7 @@ from typing import Any
 
 from minimind_wiki.cli import VERBS, Parser
 from minimind_wiki.data import registry
+from minimind_wiki.data.manifest import Stored, read_manifest
 from minimind_wiki.data.world.rows import KINDS
 from minimind_wiki.errors import WrongCall, unknown
 from minimind_wiki.train.config import TrainConfig, build
@@ -220,11 +221,21 @@ def _place(spec: str, schemas: tuple[str, ...], reads_text: bool) -> str:
         return "embedded: part of the package" if spec else "tinyshakespeare, else embedded"
     if spec in registry.REGISTRY:
         return _registered(registry.REGISTRY[spec], schemas)
+    stored = [] if reads_text else [f for f in _stored() if f.name == spec]
+    if stored:
+        if stored[0].unfit or stored[0].schema not in schemas:
+            raise WrongCall(f"is {spec}, {stored[0].unfit or 'of ' + stored[0].schema}, but rows "
+                            f"of {' or '.join(schemas)} to train on are needed.")  # fmt: skip
+        return f"{spec}: {stored[0].path}"
     if not Path(spec).exists():
         if "/" not in spec and "." not in spec:
             raise WrongCall(f"is {spec}: {unknown('data set', spec, TAKEN)}")
         raise WrongCall(f"is {spec}, which is neither a file, a data set nor world/KIND.")
     return f"{spec}: here"
+
+
+def _stored() -> list[Stored]:
+    return [file for folder in registry.data_folders() for file in read_manifest(folder)]
 
 
 def _registered(item: registry.Entry, schemas: tuple[str, ...]) -> str:

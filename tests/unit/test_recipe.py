@@ -135,6 +135,8 @@ def test_what_cannot_work_is_told_before_anything_runs(line, tmp_path):
 
 
 LATER = {
+    "verb: sft, model: a, steps: 0": "steps is 0, but it must be at least 1",
+    "verb: sft, model: a, learning_rate: fast": "learning_rate is 'fast', but it must be a number",
     "verb: dpo, model: a, data: world/sft": "data is world/sft, but rows of preference are needed",
     "verb: dpo, data: world/preference": "dpo begins with a model",
     "verb: dpo, model: a, beta: -1": "beta is -1.0",
@@ -273,7 +275,9 @@ def test_a_stage_that_fails_stops_the_recipe_with_its_error(tmp_path, capsys):
     assert "minimind sft: no held-out chat fits 8 tokens" in told.err
     assert "The recipe stopped in stage 'sft'" in told.out
     assert f"minimind run {path} --out {out}" in told.out
-    assert read_ledger(out)["base"]["status"] == "finished"
+    done = read_ledger(out)
+    assert {name: entry["status"] for name, entry in done.items()} == {
+        "base": "finished", "sft": "begun"}  # fmt: skip
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it signals as POSIX systems do")
@@ -378,6 +382,21 @@ def test_data_that_must_be_fetched_by_hand_stops_it_before_the_first_stage(
     assert "minimind data fetch ultrafeedback --rows N" in capsys.readouterr().err
     assert not out.exists()
     assert main(["run", str(path), "--out", str(out), "--dry-run"]) == 0
+
+
+def test_files_of_a_data_folder_have_names(tmp_path, monkeypatch):
+    (tmp_path / "sft").mkdir()
+    raw = b'{"conversations": []}\n'
+    (tmp_path / "sft" / "identity.jsonl").write_bytes(raw)
+    about = {"file": "sft/identity.jsonl", "name": "", "rows": 1, "stored_bytes": len(raw),
+             "sha256": "", "licence": "MIT"}  # fmt: skip
+    (tmp_path / "MANIFEST.json").write_text(json.dumps({"files": [about]}), "utf-8")
+    monkeypatch.setenv("MINIMIND_DATA", str(tmp_path))
+    text = "stages:\n- {name: a, verb: pretrain}\n- {name: b, verb: %s, model: a, %s}"
+    recipe = read(written(tmp_path, text % ("sft", "data: sft/identity")))
+    assert _stages.check(recipe, tmp_path)["b"].endswith("identity.jsonl")
+    with pytest.raises(WrongCall, match="but rows of preference"):
+        _stages.check(read(written(tmp_path, text % ("dpo", "data: sft/identity"))), tmp_path)
 
 
 def test_several_processes_are_told_how(tmp_path, monkeypatch, capsys):
