@@ -9,7 +9,7 @@ Shapes: B chats, T tokens, N tokens that an assistant said, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from minimind_wiki.evaluate.world_exam import Score
 from minimind_wiki.model import Transformer
 from minimind_wiki.tokenizer import Tokenizer
 from minimind_wiki.tokenizer.chat import from_row, render
+from minimind_wiki.tokenizer.protocol import text_ids
 from minimind_wiki.train.answers import padded
 from minimind_wiki.train.distill import kl
 from minimind_wiki.train.examine import Examined, answers
@@ -102,42 +103,68 @@ def kl_to(
     rows: Sequence[Row],
     rows_at_once: int = 4,
 ) -> list[float]:
-    """KL(model ‖ base) of each chat: the mean over its assistant's tokens, in nats.
+    """KL(model ‖ base) of each row: the mean over its learned tokens, in nats.
 
-    Exact over the vocabulary, at held-out chats that neither model wrote: how far a method has
-    moved the model that it began with. MinimindError for a chat that does not fit both contexts,
-    or in which no assistant speaks.
+    Exact over the vocabulary, at held-out rows that neither model wrote. Rows are chats, of which
+    the assistant's turns count, or texts, of which all does: there it tells of what is forgotten.
+    A row that is too long for either model loses its beginning. MinimindError where nothing counts.
     """
-    model.eval()
-    base.eval()
     found: list[float] = []
     limit = min(m.config.max_position_embeddings for m in (model, base))
-    chats = [_rendered(row, tokenizer) for row in rows]
-    for number, (ids, labels) in enumerate(chats):
-        if len(ids) > limit or all(label == IGNORE for label in labels):
-            raise MinimindError(
-                f"chat {number} has {len(ids)} tokens, {limit} fit, and an assistant must speak in "
-                "it; leave it out."
-            )
-    for at in range(0, len(chats), rows_at_once):
-        ids_BT, _ = padded([ids for ids, _ in chats[at : at + rows_at_once]], tokenizer.pad_id)
-        labels_BT, _ = padded([labels for _, labels in chats[at : at + rows_at_once]], IGNORE)
-        device = model.lm_head.weight.device
-        ids_BT, said_BT = ids_BT.to(device)[:, :-1], (labels_BT != IGNORE)[:, 1:].to(device)
-        logp_NV, base_NV = (_logp(one, ids_BT, said_BT) for one in (model, base))
-        nats_BT = torch.zeros(said_BT.shape, device=device)
-        nats_BT[said_BT] = kl(logp_NV, base_NV)
-        found += (nats_BT.sum(1) / said_BT.sum(1)).tolist()
+    for ids_BT, labels_BT in _batches(tokenizer, rows, limit, rows_at_once):
+        logp_NV, base_NV = (_logp(one, ids_BT, labels_BT) for one in (model, base))
+        found += _row_means(kl(logp_NV, base_NV), labels_BT)
     return found
 
 
-def _logp(model: Transformer, ids_BT: Tensor, said_BT: Tensor) -> Tensor:
-    """Log-probabilities after the marked places, (N, V) float32."""
-    hidden_BTD = model.model(ids_BT)
-    return model.lm_head(hidden_BTD[said_BT]).float().log_softmax(-1)
+@torch.inference_mode()
+def loss_on(
+    model: Transformer, tokenizer: Tokenizer, rows: Sequence[Row], rows_at_once: int = 4
+) -> list[float]:
+    """The mean cross-entropy of each row's learned tokens, in nats; rows as in `kl_to`."""
+    found: list[float] = []
+    limit = model.config.max_position_embeddings
+    for ids_BT, labels_BT in _batches(tokenizer, rows, limit, rows_at_once):
+        logp_NV = _logp(model, ids_BT, labels_BT)
+        label_N1 = labels_BT[labels_BT != IGNORE][:, None].to(logp_NV.device)
+        found += _row_means(-logp_NV.gather(1, label_N1)[:, 0], labels_BT)
+    return found
 
 
-def _rendered(row: Row, tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    messages, tools = from_row(row["conversations"])
-    chat = render(messages, tokenizer, tools)
-    return chat.ids, chat.labels
+def _batches(
+    tokenizer: Tokenizer, rows: Sequence[Row], limit: int, rows_at_once: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Ids and the labels after them, (B, T) each, of rows as the models learn them."""
+    known = []
+    for number, row in enumerate(rows):
+        if "text" in row:
+            ids = text_ids(tokenizer, row["text"])
+            labels = [IGNORE, *ids[1:]]
+        else:
+            messages, tools = from_row(row["conversations"])
+            chat = render(messages, tokenizer, tools)
+            ids, labels = chat.ids, chat.labels
+        # the first token stands after nothing that could tell of it
+        known.append((ids[-limit - 1 :], [IGNORE, *labels[-limit - 1 :][1:]]))
+        if all(label == IGNORE for label in known[-1][1]):
+            raise MinimindError(
+                f"row {number} has nothing that an assistant said in its last {limit:,} tokens; "
+                "leave it out."
+            )
+    for at in range(0, len(known), rows_at_once):
+        ids_BT, _ = padded([ids for ids, _ in known[at : at + rows_at_once]], tokenizer.pad_id)
+        labels_BT, _ = padded([labels for _, labels in known[at : at + rows_at_once]], IGNORE)
+        yield ids_BT[:, :-1], labels_BT[:, 1:]
+
+
+def _logp(model: Transformer, ids_BT: Tensor, labels_BT: Tensor) -> Tensor:
+    """Log-probabilities at the places that have a label, (N, V) float32."""
+    device = model.lm_head.weight.device
+    model.eval()
+    hidden_BTD = model.model(ids_BT.to(device))
+    return model.lm_head(hidden_BTD[(labels_BT != IGNORE).to(device)]).float().log_softmax(-1)
+
+
+def _row_means(nats_N: Tensor, labels_BT: Tensor) -> list[float]:
+    counts = (labels_BT != IGNORE).sum(1).tolist()
+    return [float(part.mean()) for part in nats_N.split(counts)]

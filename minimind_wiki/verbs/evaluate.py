@@ -22,8 +22,10 @@ TASKS = {
     "arithmetic": "word problems, solved in words",
     "rubric": "answers that are true, complete, brief and polite",
     "tool-use": "tasks for a tool, with tools that run",
-    "kl": "how far it has moved from --against, on held-out chats",
+    "loss": "how well it expects held-out chats and texts",
+    "kl": "how far it has moved from --against, on the same chats and texts",
 }
+HELD_OUT = {"chats": "sft", "texts": "pretrain"}  # and their kinds of rows
 COMPARED = ("kl", "rubric")  # what --against is for
 
 
@@ -226,18 +228,32 @@ def _tool_use(subject: Subject) -> Iterator[str]:
     yield f"{found}; in {worked:.0%} tools were called and no call failed"
 
 
+def _loss(subject: Subject) -> Iterator[str]:
+    from minimind_wiki.train.compare import loss_on
+
+    for what, kind in HELD_OUT.items():
+        yield _nats("loss", loss_on(*subject.model, subject.rows(kind)), what)
+
+
 def _kl(subject: Subject) -> Iterator[str]:
-    from minimind_wiki.evaluate.intervals import mean_interval
     from minimind_wiki.train.compare import kl_to
 
     against = subject.args.against
     base = load(against, subject.device)[0]
-    nats = mean_interval([kl_to(base, *subject.model, subject.rows("sft"))])
-    yield (f"{'kl':12s} {nats.value:.4f}  [{nats.low:.4f}, {nats.high:.4f}] nats a token from "
-           f"{against}, on held-out chats")  # fmt: skip
+    for what, kind in HELD_OUT.items():
+        nats = kl_to(base, *subject.model, subject.rows(kind))
+        yield f"{_nats('kl', nats, what)}, from {against}"
+
+
+def _nats(name: str, rows: list[float], what: str) -> str:
+    from minimind_wiki.evaluate.intervals import mean_interval
+
+    mean = mean_interval([rows])
+    return (f"{name:12s} {mean.value:.4f}  [{mean.low:.4f}, {mean.high:.4f}] nats a token, mean of "
+            f"{len(rows)} {what}")  # fmt: skip
 
 
 _SPOKEN = {
     "world-answers": _in_words, "instructions": _instructions, "arithmetic": _arithmetic,
-    "rubric": _rubric, "tool-use": _tool_use, "kl": _kl,
+    "rubric": _rubric, "tool-use": _tool_use, "loss": _loss, "kl": _kl,
 }  # fmt: skip
