@@ -49,7 +49,9 @@ experiment = Experiment(
     settings=Settings(),
     quick=Settings(sizes=(1024, 2048), shown=2048, most=30_000),
     primary="Chinese_bytes_per_token",
-    repeat=(("bytes", 0), ("bpe", 0), ("unigram", 0), ("wordpiece", 0)),
+    # WordPiece does not repeat: the library breaks ties in the order of a hash map
+    # (github.com/huggingface/tokenizers/issues/1794).
+    repeat=(("bytes", 0), ("bpe", 0), ("unigram", 0)),
 )  # fmt: skip
 
 
