@@ -109,8 +109,6 @@ class RewardLoss(nn.Module):
 def method(work: Workshop, settings: RewardSettings) -> Method:
     """The pair loss; the score's head; what is measured; the folder that is left at the end."""
     judge = RewardModel(work.model, work.config.seed)
-    if not work.model.config.tie_word_embeddings:
-        work.model.lm_head.requires_grad_(False)  # it has no part in a reward, so no gradient
     loss = RewardLoss(judge, settings)
 
     def assess() -> dict[str, float]:

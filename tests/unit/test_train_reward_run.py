@@ -32,6 +32,12 @@ from minimind_wiki.train.sources import open_source
 TOKENIZER = ByteTokenizer()
 
 
+class StopAtThree(Quiet):
+    def step(self, step, loss, speed, left):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 def chat(question, answer):
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
@@ -104,6 +110,9 @@ def test_the_folder_is_the_judge_of_the_best_step(config, tmp_path, monkeypatch,
     beside = load_model_folder(out)[0].model.state_dict()
     assert blocks.keys() == beside.keys()
     assert all(torch.equal(tensor, beside[name]) for name, tensor in blocks.items())
+    begun = RewardModel(load_model_folder(config.init)[0], config.seed).score.weight
+    moved = load_reward_folder(out / "reward").score.weight - begun
+    assert float(moved.detach().abs().mean()) > 1e-3  # the head has learned, too
     made = json.loads((out / "reward" / "run.json").read_text())
     assert made["method"]["name"] == "reward" and made["init"] == config.init
 
@@ -111,9 +120,12 @@ def test_the_folder_is_the_judge_of_the_best_step(config, tmp_path, monkeypatch,
 def test_an_untied_head_of_the_language_model_stays_as_it_is(config, tmp_path):
     model = Transformer(preset("nano", tie_word_embeddings=False), seed=0)
     folder = save_model_folder(tmp_path / "untied", model, TOKENIZER)
-    outcome = train_reward(dataclasses.replace(config, init=str(folder)))
-    assert outcome.state.held_out["accuracy"][-1] == 1.0
-    assert torch.equal(outcome.model.lm_head.weight, model.lm_head.weight)
+    config, out = dataclasses.replace(config, init=str(folder)), tmp_path / "run"
+    whole = train_reward(config).state
+    assert not train_reward(config, None, out, report=StopAtThree()).finished
+    resumed = train_reward(config, None, out, resume=True)
+    assert resumed.state.train == whole.train and whole.held_out["accuracy"][-1] == 1.0
+    assert torch.equal(resumed.model.lm_head.weight, model.lm_head.weight)
 
 
 def test_micro_batches_of_pairs_add_up_to_the_whole(config):
@@ -123,11 +135,6 @@ def test_micro_batches_of_pairs_add_up_to_the_whole(config):
 
 
 def test_a_stopped_run_resumes_to_the_bit_with_its_head(config, tmp_path):
-    class StopAtThree(Quiet):
-        def step(self, step, loss, speed, left):
-            if step == 3:
-                os.kill(os.getpid(), signal.SIGINT)
-
     whole, part = tmp_path / "whole", tmp_path / "part"
     first = train_reward(config, None, whole)
     assert not train_reward(config, None, part, report=StopAtThree()).finished
