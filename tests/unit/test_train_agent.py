@@ -210,6 +210,15 @@ def test_a_call_that_nobody_ran_is_no_answer(game, say) -> None:
     assert exact(shops, reply) == 1
 
 
+def test_beside_rows_with_tools_one_without_is_still_a_single_answer(game, say) -> None:
+    """It calls, and nobody tells it that there is nothing to call."""
+    say([call("2 + 3"), "5"], [call("1 + 2")])
+    player = game(batch_size=4)
+    played = player.act([row(), row(1, 2, tool="")], 1, 1.0, 0)
+    assert played.told == {"turns": 3.0, "calls": 1.0, "failed_calls": 0.0}
+    assert [reply.calls[0].failed for reply in played.replies] == [False, None]
+
+
 def test_calling_rightly_can_be_paid(game, say) -> None:
     settings = dataclasses.replace(SETTINGS, calls_weight=0.5)
     say([call("2 + 3"), "5"], [call("2 +"), "5"])
