@@ -27,6 +27,7 @@ from minimind_wiki.infer import save_model_folder
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.tokenizer.chat import from_row, render
+from minimind_wiki.verbs.evaluate import text_begin
 
 BYTES = ByteTokenizer()
 END = 258
@@ -199,6 +200,32 @@ def test_the_other_tasks_print_their_scores(folders, capsys) -> None:
     assert "50.0%" in out and "ties 100%" in out  # against itself
     assert "kl           0.0000  [0.0000, 0.0000]" in out
     assert "1 prompts do not fit" in out  # of bytes, the tools alone fill the context
+
+
+def test_the_exam_can_be_answered_in_words_and_with_thoughts(folders, capsys) -> None:
+    status, out, err = ask(capsys, folders[1], "--tasks", "world-answers", "--max-tokens", 3,
+                           "--thinking")  # fmt: skip
+    assert status == 0, err
+    names = [line.split("  ")[0].strip() for line in out.splitlines()[1:]]
+    assert names == [*(name for name in SECTIONS if name != "grammar"), "mean"]
+    assert "not asked: grammar" in out and "3.0 tokens, 0% ended" in out
+
+
+def test_plain_texts_begin_as_in_the_run_that_fine_tuning_began_with(tmp_path, capsys) -> None:
+    def run(name: str, **about: object) -> Path:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps(about))
+        return tmp_path / name
+
+    tuned = {"method": {"name": "sft"}, "document_begin": []}
+    base = run("base", document_begin=[1])
+    sft = run("sft", **tuned, init={"folder": str(base)})
+    dpo = run("dpo", **tuned, init={"folder": str(sft)})
+    assert [text_begin(folder) for folder in (base, sft, dpo)] == [(1,)] * 3
+    assert text_begin(run("none", document_begin=[])) == text_begin(tmp_path / "no model") == ()
+    assert capsys.readouterr().err == ""
+    assert text_begin(run("lost", **tuned, init={"folder": str(tmp_path / "gone")})) == ()
+    assert "is gone" in capsys.readouterr().err
 
 
 def test_wrong_calls_say_what_to_do(folders, capsys) -> None:
