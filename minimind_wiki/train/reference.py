@@ -90,8 +90,12 @@ def read(model: Transformer, ids_BT: Tensor) -> Heard:
 
 
 def load_reference(work: Workshop) -> Transformer:
-    """The model folder that the run began with; a resumed run has the same one."""
-    reference = load_model_folder(Path(work.config.init), work.place.device)[0]
+    """The model folder that the run began with; a resumed run has the same one.
+
+    In float32 like the model that learns: a folder may keep its weights in 16 bits, and a reference
+    that computes in them would be another model from the first step on.
+    """
+    reference = load_model_folder(Path(work.config.init), work.place.device, torch.float32)[0]
     return reference.eval().requires_grad_(False)
 
 

@@ -62,10 +62,17 @@ def test_each_loss_learns_which_answer_is_preferred(config, loss):
         assert "kl" not in held_out
 
 
-def test_it_begins_as_its_own_reference(config):
-    held_out = dpo(dataclasses.replace(config, steps=1)).state.held_out
+@pytest.mark.parametrize("cached", [False, True])
+def test_it_begins_as_its_own_reference_also_from_weights_of_16_bits(
+    config, base, tmp_path, cached
+):
+    """The weights of the reference are those of the file, too; both compute in float32."""
+    half = save_model_folder(tmp_path / "half", load_model_folder(base)[0].bfloat16(), TOKENIZER)
+    config = dataclasses.replace(config, steps=1, init=str(half))
+    held_out = dpo(config, DpoSettings(cache_reference=cached)).state.held_out
     assert held_out["loss"][0] == pytest.approx(math.log(2), abs=1e-6)
     assert held_out["accuracy"][0] == 0.5 and held_out["margin"][0] == 0.0
+    assert cached or held_out["kl"][0] == 0.0
 
 
 def test_micro_batches_of_pairs_add_up_to_the_whole(config):
