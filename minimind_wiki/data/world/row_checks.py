@@ -137,7 +137,8 @@ def _alone(check: Callable[[Row], bool]) -> Callable[[Row, str, str], bool]:
 CHECKS: dict[str, Callable[[Row, str, str], bool]] = {
     "pretrain": lambda row, key, split: not key or row["text"] == make_document(key, split).text,
     "sft": _chat_right, "questions": _chat_right, "dialogue": _chat_right,
-    "arithmetic": _chat_right, "instructions": _chat_right, "preference": _preference_right,
+    "arithmetic": _chat_right, "arithmetic_answers": _chat_right, "instructions": _chat_right,
+    "preference": _preference_right,
     "rl": _rl_right, "tools": _tools_right, "lessons": _lesson_right,
     "facts": _alone(facts.check), "retrieval": _alone(facts.check),
     "scenes": _alone(scenes.check), "medical": _alone(medical.check),

@@ -72,6 +72,12 @@ def sums(c: Chooser, seed: str, split: str) -> Row:
     return _task(arithmetic(c, split))
 
 
+def sums_answers(c: Chooser, seed: str, split: str) -> Row:
+    """A word problem whose answer stands alone, with no step that leads to it."""
+    task = arithmetic(c, split)
+    return chat(task.prompt, f"The answer is {task.short}.")
+
+
 def follow(c: Chooser, seed: str, split: str) -> Row:
     """An instruction whose result a program can check."""
     return _task(instruction(c, split))
@@ -145,6 +151,12 @@ def preference(
         good, bad = bad, good
     chosen, rejected = [first, _say("assistant", good)], [first, _say("assistant", bad)]
     return {"chosen": chosen, "rejected": rejected, "fails": fails, "flipped": flipped}
+
+
+def replies(c: Chooser, seed: str, split: str) -> Row:
+    """A reply as people write them: every second one fails one point of the rubric."""
+    pair = preference(c, seed, split)
+    return {"conversations": pair[c.pick(("chosen", "rejected"))]}
 
 
 def rl(c: Chooser, seed: str, split: str) -> Row:
@@ -224,6 +236,7 @@ def lessons(c: Chooser, seed: str, split: str) -> Row:
 KINDS: dict[str, tuple[Callable[..., Row], str]] = {
     "pretrain": (pretrain, "pretrain"), "sft": (sft, "sft"), "questions": (ask, "sft"),
     "dialogue": (dialogue, "sft"), "arithmetic": (sums, "sft"), "instructions": (follow, "sft"),
+    "arithmetic_answers": (sums_answers, "sft"), "replies": (replies, "sft"),
     "preference": (preference, "preference"), "rl": (rl, "agent"), "tools": (tools, "agent"),
     "facts": (facts.facts, "pretrain"), "retrieval": (facts.retrieval, "agent"),
     "translation": (translate.translation, "sft"), "parallel": (translate.parallel, "pretrain"),
@@ -282,8 +295,8 @@ def check_row(kind: str, row: Row, key: str = "", split: str = "train") -> bool:
     trusts neither the answer nor the steps to it. Questions about a document need the document's
     truth, which the row does not hold: row n of `make_rows` has the `key` "<seed>.<n>", with which
     the document is made again. Without it they are not checked (kinds questions, dialogue,
-    preference, pretrain, and those parts of sft, rl and lessons). `pages` are never checked here,
-    nor is the count of an inventory in a lesson, which shows no stock.
+    preference, pretrain, and those parts of sft, rl and lessons). `pages` and `replies` are
+    never checked, nor is the count of an inventory in a lesson, which shows no stock.
     """
     if kind not in KINDS:
         raise unknown("kind of row", kind, KINDS)
