@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from minimind_wiki.model.linear import Linear
+from minimind_wiki.model.linear import Linear, linear
 from minimind_wiki.train.advantages import check_rewards
 from minimind_wiki.train.parallel import Alone
 
@@ -19,15 +19,19 @@ class Critic(nn.Module):
     """The value of each state: a line on the last hidden states, begun at 0.
 
     So the first values are the mean reward, and the blocks, which are shared with the policy, get
-    no gradient from a random direction.
+    no gradient from a random direction. A new head has much to learn, and a policy must move in
+    small steps: with `rate` the head is that many times as fast. Its weights are kept divided by
+    `rate`, and their gradient is that of a head without it, so that it does not fill the clip;
+    Adam's steps have the same size for any gradient, and so the value moves by `rate` times more.
     """
 
     kl_weight: Tensor
     rewards_3: Tensor
     drift: Tensor
 
-    def __init__(self, hidden_size: int, kl_weight: float = 0.0) -> None:
+    def __init__(self, hidden_size: int, kl_weight: float = 0.0, rate: float = 1.0) -> None:
         super().__init__()
+        self.rate = rate
         self.score = Linear(hidden_size, 1)
         nn.init.zeros_(self.score.weight)
         nn.init.zeros_(self.score.bias)
@@ -37,7 +41,8 @@ class Critic(nn.Module):
 
     def forward(self, hidden_BTD: Tensor) -> Tensor:
         """Values (B, T), float32, in standard deviations of the reward."""
-        return self.score(hidden_BTD)[..., 0].float()
+        weight, bias = (p + (self.rate - 1) * p.detach() for p in self.score.parameters())
+        return linear(hidden_BTD, weight, bias)[..., 0].float()
 
     @torch.no_grad()
     def normalized(self, reward_B: Tensor, group: Alone | None = None) -> Tensor:

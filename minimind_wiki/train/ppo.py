@@ -55,7 +55,7 @@ class PpoSettings:
     """Folder of a reward model that judges ('minimind reward'); without one, a program does."""
     epochs: int = 2
     """Passes over the answers of a cycle."""
-    minibatches: int = 2
+    minibatches: int = 4
     """Updates in a pass; each takes batch_size answers."""
     max_new_tokens: int = 96
     """Longest answer, in tokens."""
@@ -67,6 +67,8 @@ class PpoSettings:
     """How far a value may move in a cycle, in standard deviations of the reward."""
     value_weight: float = 0.1
     """Weight of the value loss; it trains the blocks too."""
+    value_rate: float = 1e-3
+    """Learning rate of the value head, which is new, where that of the model is learning_rate."""
     gamma: float = 1.0
     """What a reward is worth a token earlier."""
     lam: float = 0.95
@@ -90,7 +92,7 @@ class PpoSettings:
         for name in ("epochs", "minibatches"):
             if getattr(self, name) < 1:
                 raise WrongCall(f"{name} is {getattr(self, name)}, but it must be 1 or more.")
-        for name in ("clip", "value_clip"):
+        for name in ("clip", "value_clip", "value_rate"):
             if not getattr(self, name) > 0:
                 raise WrongCall(f"{name} is {getattr(self, name)}, but it must be above 0.")
         for name in ("gamma", "lam"):
@@ -179,8 +181,8 @@ class Game(Player):
         if work.group.kind not in ("none", "ddp"):
             raise WrongCall("ppo samples from a whole model in each process: use --parallel ddp.")
         self.settings = settings
-        device = work.place.device
-        self.critic = Critic(work.model.config.hidden_size, settings.kl_weight).to(device)
+        device, faster = work.place.device, settings.value_rate / work.config.learning_rate
+        self.critic = Critic(work.model.config.hidden_size, settings.kl_weight, faster).to(device)
         self.loss = PpoLoss(work.model, self.critic, settings, work.chunk)
         self.rater = open_rater(settings.reward_model, work) if settings.reward_model else None
         self.reference = None

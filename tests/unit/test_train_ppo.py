@@ -144,6 +144,20 @@ def test_the_running_scale_is_that_of_all_rewards():
         critic.normalized(torch.tensor([0.0, float("nan")]))
 
 
+def test_a_faster_head_moves_its_values_further_by_the_same_gradient():
+    hidden_BTD = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    moved, gradients = [], []
+    for faster in (1.0, 20.0):
+        critic = Critic(4, rate=faster)
+        optimizer = torch.optim.Adam(critic.parameters(), lr=1e-3)
+        critic(hidden_BTD).sum().backward()
+        gradients.append(critic.score.weight.grad.clone())
+        optimizer.step()
+        moved.append(critic(hidden_BTD).detach())
+    torch.testing.assert_close(moved[1], 20 * moved[0])
+    assert moved[0].abs().min() > 0 and torch.equal(*gradients)
+
+
 # ---- cycles
 
 
