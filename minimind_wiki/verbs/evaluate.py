@@ -132,15 +132,16 @@ def text_begin(folder: Path) -> tuple[int, ...]:
     Fine-tuning reads no plain texts, so the run that it began with is asked. A model that is given
     texts without the token that it knows them by seems to have forgotten some of what it knows.
     """
-    run = read(folder / "run.json")
+    run, seen = read(folder / "run.json"), {folder / "run.json"}
     while run.get("method") and not run.get("document_begin"):
         before = Path(run.get("init", {}).get("folder", "")) / "run.json"
-        if not before.is_file():
+        if not before.is_file() or before in seen:  # a run in the folder that it began with
             print(f"{folder} does not say how its texts begin, and the model that it was made from "
                   "is gone; plain texts are read without a token before them.",
                   file=sys.stderr)  # fmt: skip
             return ()
         run = read(before)
+        seen.add(before)
     return tuple(run.get("document_begin", ()))
 
 

@@ -226,6 +226,7 @@ def test_plain_texts_begin_as_in_the_run_that_fine_tuning_began_with(tmp_path, c
     assert capsys.readouterr().err == ""
     assert text_begin(run("lost", **tuned, init={"folder": str(tmp_path / "gone")})) == ()
     assert "is gone" in capsys.readouterr().err
+    assert text_begin(run("own", **tuned, init={"folder": str(tmp_path / "own")})) == ()
 
 
 def test_wrong_calls_say_what_to_do(folders, capsys) -> None:
