@@ -26,9 +26,9 @@ import yaml
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
 
 # Fields that want a folder, so that an earlier stage may stand there.
-FOLDERS = ("model", "init", "teacher", "reward_model", "tokenizer", "data", "replay")
+FOLDERS = ("model", "init", "teacher", "reward_model", "against", "tokenizer", "data", "replay")
 # Folders that must exist when the recipe is read; `data` and `tokenizer` may be names of others.
-MODELS = ("model", "init", "teacher", "reward_model")
+MODELS = ("model", "init", "teacher", "reward_model", "against")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 Fields = Callable[[str], Collection[str]]  # the fields of a verb; raises for a verb unknown to it
