@@ -11,6 +11,7 @@ Shapes: B rows, T tokens in each.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -51,6 +52,15 @@ def shape_of(
             "given is another: the same id would mean another text. Leave --tokenizer out."
         )
     return model.config, tokenizer
+
+
+def document_begin(folder: str) -> list[int]:
+    """The ids with which each text began when the model in a folder was trained; [] if unknown."""
+    try:
+        run = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
+        return [int(number) for number in run["document_begin"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def weights_hash(folder: Path) -> str:

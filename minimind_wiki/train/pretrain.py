@@ -36,7 +36,7 @@ from minimind_wiki.train.begin import (
 from minimind_wiki.train.bigram import bigram_loss
 from minimind_wiki.train.checkpoint import load_training_state, save_checkpoint, save_together
 from minimind_wiki.train.config import TrainConfig, command
-from minimind_wiki.train.continued import freeze, mix
+from minimind_wiki.train.continued import document_begin, freeze, mix
 from minimind_wiki.train.device import Place, choose, hardware
 from minimind_wiki.train.extra import adapt, attach, plain
 from minimind_wiki.train.faults import size
@@ -224,7 +224,8 @@ def _train(
             for logger in loggers:
                 logger.close()
     windows = sum(len(part.ids_BT) for part in feed.held_out)
-    known = {"document_begin": list(feed.begin), "floor_bits_per_byte": feed.floor}
+    first = list(feed.begin) if feed.begin or not config.init else document_begin(config.init)
+    known = {"document_begin": first, "floor_bits_per_byte": feed.floor}
     with plain(model):
         run = about | known | describe(state, bigram, model, place, windows, finished)
     run |= {"throughput": loop.meter.summary(), "processes": group.size, "parallel": group.kind}
