@@ -29,7 +29,7 @@ from minimind_wiki.model import Transformer
 from minimind_wiki.train import policy
 from minimind_wiki.train.advantages import constant_groups, group_advantages, leave_one_out
 from minimind_wiki.train.agent import Agent, Played, replaced
-from minimind_wiki.train.baseline import RunningMean
+from minimind_wiki.train.baseline import Beliefs, RunningMean
 from minimind_wiki.train.batches import Tokens
 from minimind_wiki.train.begin import check_cycle
 from minimind_wiki.train.config import TrainConfig
@@ -42,7 +42,8 @@ from minimind_wiki.train.report import Report
 from minimind_wiki.train.sandbox import Sandbox
 from minimind_wiki.train.sources import Source
 
-LOSSES = ("grpo", "dr_grpo", "dapo", "cispo", "rloo", "reinforce")
+LOSSES = ("grpo", "dr_grpo", "dapo", "cispo", "rloo", "reinforce", "spo")
+UNGROUPED = ("reinforce", "spo")  # what to expect is kept, and not taken from a group
 UNWEIGHTED = ("rloo", "reinforce")  # no ratio: right only for answers of these very weights
 OTHER = 1 << 40  # from the number of a step's first draw to those of its further ones
 
@@ -52,9 +53,9 @@ class GrpoSettings:
     """What reinforcement learning needs beside the settings of every run."""
 
     loss: str = "grpo"
-    """grpo, dr_grpo, dapo, cispo, rloo, or reinforce with a running mean as its baseline."""
+    """grpo, dr_grpo, dapo, cispo, rloo; reinforce (with a running mean) or spo, without groups."""
     group: int = 8
-    """Answers to each prompt (reinforce needs but 1); batch_size counts answers."""
+    """Answers to each prompt (reinforce and spo need but 1); batch_size counts answers."""
     max_new_tokens: int = 96
     """Longest answer, in tokens; with tools, longest turn."""
     turns: int = 4
@@ -84,7 +85,7 @@ class GrpoSettings:
         """WrongCall for a value that cannot work."""
         if self.loss not in LOSSES:
             raise unknown("loss", self.loss, LOSSES)
-        least, answers = (1 if self.loss == "reinforce" else 2), config.batch_size
+        least, answers = (1 if self.loss in UNGROUPED else 2), config.batch_size
         if self.group < least or answers % self.group:
             raise WrongCall(
                 f"group is {self.group}, but it must be {least} or more and divide batch_size "
@@ -107,8 +108,10 @@ class GrpoSettings:
                 f"overlong_cushion is {self.overlong_cushion}, more than max_new_tokens "
                 f"({self.max_new_tokens}); then every answer would be too long."
             )
-        if self.resample and self.loss == "reinforce":
-            raise WrongCall("resample replaces groups, and reinforce has none; leave one out.")
+        if self.resample and self.loss in UNGROUPED:
+            raise WrongCall(f"resample replaces groups, and {self.loss} has none; leave one out.")
+        if self.overlong_cushion and self.loss == "spo":
+            raise WrongCall("spo needs rewards from 0 to 1; leave overlong_cushion out.")
         if self.updates > 1 and self.loss in UNWEIGHTED:
             raise WrongCall(
                 f"{self.loss} is right only for answers of the weights as they are; with updates "
@@ -213,7 +216,8 @@ class Game(Agent):
             reference = load_model_folder(Path(work.config.init), work.place.device)[0]
             reference.eval().requires_grad_(False)
         self.loss = PolicyLoss(work.model, reference, settings, work.chunk)
-        self.baseline = RunningMean() if settings.loss == "reinforce" else None
+        kept = {"reinforce": RunningMean, "spo": Beliefs}
+        self.baseline = kept[settings.loss]() if settings.loss in kept else None
         self.batch: Tokens | None = None  # of the cycle
 
     def at(self, step: int) -> Tokens | None:
@@ -244,7 +248,7 @@ class Game(Agent):
             rows_R = (dull[:, None] * s.group + torch.arange(s.group, device=dull.device)).flatten()
             played = replaced(played, new, rows_R)
             reward_B = reward_B.index_copy(0, rows_R, new_B)
-        advantage_B, constant = self.advantages(reward_B)
+        advantage_B, constant = self.advantages(reward_B, played.drawn)
         batch = self.batch_of(played.drawn, advantage_B, sums)
         sums["groups_without_signal"] = float(constant)
         self.tell(sums, many)
@@ -276,11 +280,14 @@ class Game(Agent):
             sums[name] = sums.get(name, 0.0) + value
         return played, reward_B
 
-    def advantages(self, reward_B: Tensor) -> tuple[Tensor, int]:
+    def advantages(self, reward_B: Tensor, drawn: Rollout) -> tuple[Tensor, int]:
         """How much better than expected each answer is, (B); and how many groups were constant."""
         s = self.settings
-        if self.baseline is not None:
+        if isinstance(self.baseline, RunningMean):
             return self.baseline.advantages(reward_B, self.work.group), 0
+        if isinstance(self.baseline, Beliefs):
+            most = 1 + s.format_weight + s.calls_weight
+            return self.baseline.advantages(prompts_of(drawn), reward_B / most, self.work.group), 0
         if s.loss == "rloo":
             return leave_one_out(reward_B, s.group)
         return group_advantages(reward_B, s.group, s.loss != "dr_grpo")
@@ -339,3 +346,9 @@ class Game(Agent):
             self.seen["groups_replaced"] = groups - prompts
         if gap is not None:
             self.seen["sampler_gap"] = gap / scored
+
+
+def prompts_of(drawn: Rollout) -> list[list[int]]:
+    """The ids before the first that was drawn, of each row."""
+    first_B = drawn.mask_BT.int().argmax(1).tolist()
+    return [ids_T[: at + 1].tolist() for ids_T, at in zip(drawn.ids_BT, first_B, strict=True)]

@@ -24,6 +24,7 @@ RUNS = {
     "options": GrpoSettings(loss="grpo", group=4, max_new_tokens=30, leave_out_cut=True,
                             resample=1, updates=2, sampler_weight=2.0),
     "reinforce": GrpoSettings(loss="reinforce", group=1, max_new_tokens=8),
+    "spo": GrpoSettings(loss="spo", group=2, max_new_tokens=8),
 }  # fmt: skip
 STEPS = 4
 
@@ -66,7 +67,8 @@ class Watched:
 
         def judge(_: Any) -> Any:
             def score(row: Any, reply: Any) -> Score:
-                return Score(sum(map(ord, reply.answer)) / 1e3, {"right": 0.0, "format": 0.0})
+                paid = sum(map(ord, reply.answer)) % 1000 / 1000
+                return Score(paid, {"right": 0.0, "format": 0.0})
 
             return score
 

@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from minimind_wiki.data.packing import IGNORE
-from minimind_wiki.errors import WrongCall
+from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer import save_model_folder
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.train import grpo as module
 from minimind_wiki.train import play
-from minimind_wiki.train.baseline import RunningMean
+from minimind_wiki.train.advantages import ValueTracker
+from minimind_wiki.train.baseline import Beliefs, RunningMean
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.grpo import GrpoSettings, PolicyLoss, grpo
 from minimind_wiki.train.logprobs import logprobs
@@ -199,6 +200,7 @@ def test_updates_learn_from_the_same_answers_and_begin_at_a_ratio_of_one(config,
 
 @pytest.mark.parametrize("fields", [
     {"updates": 2, "sampler_weight": 2.0}, {"loss": "reinforce", "group": 1},
+    {"loss": "spo", "group": 1},
     {"resample": 2, "leave_out_cut": True, "overlong_cushion": 3, "loss": "dapo",
      "max_new_tokens": 40},
 ])  # fmt: skip
@@ -208,7 +210,7 @@ def test_a_stopped_run_resumes_to_the_bit(fields, config, pay, tmp_path):
             if step == 1:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    pay(length)
+    pay(lambda row, reply: reply.tokens / 40)
     settings = changed(**fields)
     whole = grpo(config, settings, tmp_path / "whole")
     stopped = grpo(config, settings, tmp_path / "run", report=StopAtOne())
@@ -242,12 +244,39 @@ def test_the_running_mean_looks_back_only_and_forgets(config):
     assert found[3] == pytest.approx([1 - 2.25 / 1.75] * 2)
 
 
+def test_beliefs_are_those_of_the_value_tracker_at_its_longest_memory():
+    """One answer a prompt; a drift of 0 lets the tracker forget as little as it can."""
+    tracker, table = ValueTracker(), Beliefs(memory=0.96)
+    prompts = [[1, 2], [3], [1, 2, 3]]
+    names = ["a", "b", "c"]
+    for rewards in ([1.0, 0.0, 0.5], [1.0, 1.0, 0.0], [0.0, 1.0, 1.0]):
+        reward = torch.tensor(rewards)
+        wanted = tracker.advantages(names, reward)
+        torch.testing.assert_close(table.advantages(prompts, reward, Alone()), wanted)
+        tracker.update(names, reward, torch.zeros(3))
+    for slot, name in zip(table.slots(prompts).tolist(), names, strict=True):
+        assert table.beliefs_K2[slot].tolist() == pytest.approx(tracker.beliefs[name])
+
+
+def test_answers_to_one_prompt_are_one_visit_of_a_belief():
+    table = Beliefs(memory=0.5)
+    table.advantages([[7], [7], [8]], torch.tensor([1.0, 0.0, 1.0]), Alone())
+    seven, eight = table.beliefs_K2[table.slots([[7], [8]])].tolist()
+    assert seven == [0.75, 0.75] and eight == [1.25, 0.25]
+    assert (table.beliefs_K2 != 0.5).any(1).sum() == 2
+    with pytest.raises(WrongCall, match="rewards from 0 to 1"):
+        table.advantages([[7]], torch.tensor([1.1]), Alone())
+    with pytest.raises(MinimindError, match="reward of row 0 is nan"):
+        table.advantages([[7]], torch.tensor([float("nan")]), Alone())
+
+
 def test_settings_that_cannot_work_are_refused(config):
     for changes, words in (
         ({"updates": 2, "loss": "rloo"}, "rloo is right only for answers of the weights as they"),
         ({"updates": 0}, "updates is 0"), ({"turns": 0}, "turns is 0"),
         ({"updates": 3}, "steps is 4, but 3 steps share their samples"),
         ({"resample": 1, "loss": "reinforce"}, "resample replaces groups"),
+        ({"overlong_cushion": 3, "loss": "spo"}, "spo needs rewards from 0 to 1"),
         ({"overlong_cushion": 7}, "more than max_new_tokens"),
         ({"sampler_weight": -1.0}, "sampler_weight is -1.0"),
         ({"group": 1}, "it must be 2 or more"),
