@@ -187,7 +187,7 @@ class Game(Player):
         self.rater = open_rater(settings.reward_model, work) if settings.reward_model else None
         self.reference = None
         if settings.kl_weight:
-            self.reference = load_model_folder(Path(work.config.init), device)[0]
+            self.reference = load_model_folder(Path(work.config.init), device, torch.float32)[0]
             self.reference.eval().requires_grad_(False)
         self.samples: Tokens | None = None
         self.order: list[Tensor] = []  # the rows of each update of the cycle

@@ -139,7 +139,7 @@ class Lesson:
 
     def __init__(self, work: Workshop, settings: DistillSettings, source: Source) -> None:
         self.work, self.settings, self.source = work, settings, source
-        teacher = load_model_folder(Path(settings.teacher), work.place.device)[0]
+        teacher = load_model_folder(Path(settings.teacher), work.place.device, torch.float32)[0]
         teacher.eval().requires_grad_(False)
         self.loss = TeacherLoss(work.model, teacher, settings, work.chunk)
 
