@@ -11,6 +11,9 @@ After the first update the answers are those of an older policy. The ratio of pr
 for that while it stays near 1; the clip takes the gain from moving further, and where the policy
 has moved too far all the same, the rest of the cycle is passed over.
 
+Several processes each answer their own part of the prompts; gradient, reward scale, price of the KL
+and the end of a cycle are those of all of them, only advantages are whitened by each for itself.
+
     minimind ppo --model runs/sft --data world/rl --out runs/ppo
 
 Shapes: B answers, T tokens (S = T + 1 before the shift), N of them sampled, D hidden.

@@ -13,7 +13,8 @@ EXAMPLE = "minimind ppo --model runs/sft --data world/rl --out runs/ppo"
 def _verb() -> _tuning.Verb:
     from minimind_wiki.train.ppo import PpoSettings, ppo
 
-    usual = {"learning_rate": 3e-5, "batch_size": 32, "steps": 160, "weight_decay": 0.0}
+    usual = {"learning_rate": 3e-5, "batch_size": 32, "steps": 160, "weight_decay": 0.0,
+             "schedule": "constant"}  # fmt: skip
     return _tuning.Verb("ppo", PpoSettings, "world/rl", usual, ppo, ("prefetch",))
 
 
