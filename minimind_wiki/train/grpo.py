@@ -213,9 +213,8 @@ class Game(Agent):
         self.settings = settings
         reference = None
         if settings.kl_weight:
-            reference = load_model_folder(Path(work.config.init), work.place.device, torch.float32)[
-                0
-            ]
+            begun = Path(work.config.init)
+            reference, _ = load_model_folder(begun, work.place.device, torch.float32)
             reference.eval().requires_grad_(False)
         self.loss = PolicyLoss(work.model, reference, settings, work.chunk)
         kept = {"reinforce": RunningMean, "spo": Beliefs}
