@@ -20,20 +20,20 @@ from minimind_wiki.train.grpo import GrpoSettings, grpo
 from minimind_wiki.train.rewards import Score
 
 RUNS = {
-    "dapo": GrpoSettings(loss="dapo", group=4, max_new_tokens=40),
-    "options": GrpoSettings(loss="grpo", group=4, max_new_tokens=30, leave_out_cut=True,
+    "dapo": GrpoSettings(loss="dapo", group=4, max_new_tokens=24),
+    "options": GrpoSettings(loss="grpo", group=4, max_new_tokens=16, leave_out_cut=True,
                             resample=1, updates=2, sampler_weight=2.0),
     "reinforce": GrpoSettings(loss="reinforce", group=1, max_new_tokens=8),
     "spo": GrpoSettings(loss="spo", group=2, max_new_tokens=8),
 }  # fmt: skip
-STEPS = 4
+STEPS = 2
 
 
 def config(base: Path, data: Path) -> TrainConfig:
     """Settings of all runs."""
     return TrainConfig(
         init=str(base), data=str(data), steps=STEPS, batch_size=16, micro_batch_size=4,
-        context_length=96, eval_every=STEPS, eval_windows=5, sample_tokens=0, device="cpu",
+        context_length=96, eval_every=STEPS, eval_windows=3, sample_tokens=0, device="cpu",
         threads=1, learning_rate=1e-3, weight_decay=0.0, timeout=120,
     )  # fmt: skip
 

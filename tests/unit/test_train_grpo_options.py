@@ -94,6 +94,7 @@ def same(one, other):
 def test_long_answers_cost_more_the_nearer_they_come_to_the_limit(config, pay):
     """With a cushion of all 40 tokens an answer of n tokens loses n / 40."""
     pay(lambda row, reply: 1.0)
+    config = dataclasses.replace(config, steps=2, eval_every=2)
     curve = grpo(config, changed(max_new_tokens=40, overlong_cushion=40)).state.train
     assert curve["tokens"][0] < 40
     for reward, tokens in zip(curve["reward"], curve["tokens"], strict=True):
@@ -139,7 +140,7 @@ def test_the_gradient_without_cut_answers_is_that_of_the_others(loss, config):
 
 def test_the_divisor_counts_what_is_learned(config, pay, batches):
     pay(length)
-    grpo(dataclasses.replace(config, steps=1, batch_size=256), changed(
+    grpo(dataclasses.replace(config, steps=1, batch_size=64, eval_windows=1), changed(
         loss="dapo", leave_out_cut=True, max_new_tokens=24))  # fmt: skip
     (batch,) = batches
     learned = (batch.labels_BT != IGNORE) & batch.more["learn_B1"]
@@ -212,6 +213,8 @@ def test_a_stopped_run_resumes_to_the_bit(fields, config, pay, tmp_path):
 
     pay(lambda row, reply: reply.tokens / 40)
     settings = changed(**fields)
+    steps = 2 * settings.updates
+    config = dataclasses.replace(config, steps=steps, eval_every=steps, eval_windows=1)
     whole = grpo(config, settings, tmp_path / "whole")
     stopped = grpo(config, settings, tmp_path / "run", report=StopAtOne())
     assert not stopped.finished and stopped.state.step == settings.updates
