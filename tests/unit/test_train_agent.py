@@ -196,6 +196,10 @@ def test_neighbours_that_ask_the_same_are_read_once(monkeypatch) -> None:
     assert [ids for ids, _ in draw(pairs)] == [ids for ids, _ in plain(pairs)]
     assert [ids for ids, _ in draw(mixed)] == [ids for ids, _ in plain(mixed)]
     assert seen == [(2, 2), (1, 1), (4, 1)]
+    seen.clear()
+    far = [(list(range(60)), 4), ([1], 4), (list(range(60)), 4), ([2] * 5, 4)]
+    assert [ids for ids, _ in draw(far)] == [ids for ids, _ in plain(far)]
+    assert seen == [(2, 1), (1, 2)]  # of 1 and 5 tokens, and two of 60 that are one prompt
 
 
 def test_a_call_that_nobody_ran_is_no_answer(game, say) -> None:
