@@ -24,6 +24,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from minimind_wiki.data.world.solve import solve
 from minimind_wiki.data.world.tools import DAYS
 from minimind_wiki.data.world.words import THINGS
@@ -74,8 +76,11 @@ def answers(
     max_new_tokens: int = 96,
     thinking: bool = False,
     rows_at_once: int = 16,
+    temperature: float = 0.0,
+    seed: int = 0,
 ) -> list[Reply]:
-    """The greedy reply to the last user's message of each row, many rows at a time.
+    """The reply to the last user's message of each row, many rows at a time: the greedy one, or
+    one that is drawn at a temperature.
 
     Rows of like length go together whatever their order, and a reply does not depend on its
     neighbours. NO_ROOM where the prompt and `max_new_tokens` do not fit the model's context.
@@ -89,8 +94,10 @@ def answers(
     replies = [NO_ROOM] * len(rows)
     if fitting:
         end = control_ids(tokenizer)[END]
-        drawn = rollout(model, [prompts[n] for n in fitting], 1, max_new_tokens, 0.0,
-                        stop_ids=(end,), rows_at_once=rows_at_once)  # fmt: skip
+        device = next(model.parameters()).device
+        drawn = rollout(model, [prompts[n] for n in fitting], 1, max_new_tokens, temperature,
+                        generator=torch.Generator(device).manual_seed(seed), stop_ids=(end,),
+                        rows_at_once=rows_at_once)  # fmt: skip
         for at, number in enumerate(fitting):
             replies[number] = read_ids(drawn.sampled(at)[0], tokenizer, thinking)
     return replies
