@@ -342,5 +342,5 @@ def test_several_processes_are_told_how(tmp_path, monkeypatch, capsys):
 
 def test_a_recipe_that_is_not_there_names_its_neighbour(tmp_path, capsys):
     written(tmp_path, TOY)
-    assert main(["run", str(tmp_path / "toi.yaml")]) == 1
+    assert main(["run", str(tmp_path / "toyy.yaml")]) == 1
     assert f"Did you mean {tmp_path / 'toy.yaml'}?" in capsys.readouterr().err

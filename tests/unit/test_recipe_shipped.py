@@ -21,7 +21,7 @@ SHRUNK = {
     "tokenizer train": {"vocab_size": 320},
     "data shard": {"shard_tokens": 2000, "workers": 1},
     "pretrain": TRAIN | MODEL | {"sample_tokens": 0, "held_out": 0.2},
-    "evaluate": {"limit": 1},
+    "evaluate": {"limit": 1, "max_tokens": 2},
     "sft": {"gold_items": 0}, "lora": {"gold_items": 0},
     "grpo": {"group": 2, "max_new_tokens": 4},
     "ppo": {"max_new_tokens": 4, "epochs": 1, "minibatches": 1},
