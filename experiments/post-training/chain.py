@@ -46,7 +46,7 @@ from minimind_wiki.train.sft import SftSettings, sft
 
 from ._stages import made, place
 
-TEACHERS = "world/arithmetic=2,world/arithmetic_answers=2,world/instructions=4,world/replies=1"
+TEACHERS = "world/arithmetic=3,world/arithmetic_answers=3,world/instructions=6,world/replies=1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,14 @@ class Settings:
 
     course_steps: int = 2000
     course_rate: float = 5e-3
-    sft_steps: int = 600
-    sft_rate: float = 3e-3
+    sft_steps: int = 900
+    sft_rate: float = 2.5e-3
     dpo_steps: int = 60
     dpo_rate: float = 3e-5
-    grpo_steps: int = 64
+    grpo_steps: int = 48
     grpo_rate: float = 3e-4
     ppo_steps: int = 128
-    ppo_rate: float = 1e-4
+    ppo_rate: float = 2e-4
     answers: int = 128
     items: int = 200
     exam_items: int = 50
