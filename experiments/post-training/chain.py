@@ -51,7 +51,8 @@ TEACHERS = "world/arithmetic=3,world/arithmetic_answers=3,world/instructions=6,w
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Steps of each stage, with its rate; and how many held-out items each score has."""
+    """Steps of each stage, with its rate; answers in a step; rows measured meanwhile and items at
+    the end."""
 
     course_steps: int = 2000
     course_rate: float = 5e-3
@@ -64,6 +65,7 @@ class Settings:
     ppo_steps: int = 128
     ppo_rate: float = 2e-4
     answers: int = 128
+    windows: int = 64
     items: int = 200
     exam_items: int = 50
 
@@ -81,7 +83,7 @@ experiment = Experiment(
     },
     settings=Settings(),
     quick=Settings(course_steps=2, sft_steps=2, dpo_steps=1, grpo_steps=1, ppo_steps=8, answers=8,
-                   items=4, exam_items=1),
+                   windows=4,                   items=4, exam_items=1),
     quick_arms=("base", "grpo"),
     primary="arithmetic",
     budget=5400.0,
@@ -96,7 +98,7 @@ def train(stage: str, seed: int, settings: Settings, init: Path, out: Path, resu
     steps = getattr(settings, f"{stage}_steps")
     how = TrainConfig(
         init=str(init), steps=steps, learning_rate=getattr(settings, f"{stage}_rate"), seed=seed,
-        context_length=512, eval_every=max(steps // 4, 1), eval_windows=64, sample_tokens=0,
+        context_length=512, eval_every=max(steps // 4, 1), eval_windows=settings.windows, sample_tokens=0,
         batch_size=settings.answers, weight_decay=0.0, device="cpu", dtype="bfloat16", threads=1,
         data={"course": "world/arithmetic", "sft": TEACHERS,
               "dpo": "world/preference"}.get(stage, "world/rl/sum"),
