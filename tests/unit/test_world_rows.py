@@ -393,16 +393,3 @@ def test_tasks_are_solved_from_their_words(prompt: str, answer: str) -> None:
     assert solve(prompt, {"Inn": {"eggs": 3, "nuts": 4}}) == answer
     with pytest.raises(ValueError, match="no task"):
         solve("Why?")
-
-
-def test_every_second_reply_fails_the_rubric():
-    replies = [next(make_rows("replies", 1, seed=seed)) for seed in range(200)]
-    said = [row["conversations"] for row in replies]
-    failed = 0
-    for seed, talk in enumerate(said):
-        text, _, asked = talk[0]["content"].rpartition("\n\n")
-        document = make_document(f"{seed}.0", "train")
-        assert document.text == text
-        (question,) = [q for q in questions(document) if q.text == asked]
-        failed += not all(rubric(talk[1]["content"], question).values())
-    assert 70 <= failed <= 130  # within 4 standard deviations of a half
