@@ -99,7 +99,8 @@ def train(stage: str, seed: int, settings: Settings, init: Path, out: Path, resu
     how = TrainConfig(
         init=str(init), steps=steps, learning_rate=getattr(settings, f"{stage}_rate"), seed=seed,
         context_length=512, eval_every=max(steps // 4, 1), eval_windows=settings.windows,
-        sample_tokens=0, batch_size=settings.answers, weight_decay=0.0, device="cpu", dtype="bfloat16", threads=1,
+        sample_tokens=0, batch_size=settings.answers, weight_decay=0.0, device="cpu",
+        dtype="bfloat16", threads=1,
         data={"course": "world/arithmetic", "sft": TEACHERS,
               "dpo": "world/preference"}.get(stage, "world/rl/sum"),
     )  # fmt: skip
