@@ -23,6 +23,7 @@ from minimind_wiki.errors import WrongCall, unknown
 from minimind_wiki.train.config import TrainConfig, build
 from minimind_wiki.train.flags import convert, field_types
 from minimind_wiki.train.recipe import Recipe, Stage
+from minimind_wiki.train.sources import SORTS
 from minimind_wiki.verbs import _tuning
 
 # In the order of a model's life; those that the command line has not are not offered.
@@ -208,8 +209,13 @@ def _check_data(stage: Stage) -> str:
 
 
 def _place(spec: str, schemas: tuple[str, ...], reads_text: bool) -> str:
-    kind = spec.partition("/")[2]
+    if "," in spec and not reads_text:  # a mixture
+        parts = [part.partition("=")[0].strip() for part in spec.split(",")]
+        return "; ".join(_place(part, schemas, reads_text) for part in parts)
     if spec.split("/")[0] == "world":
+        kind, _, sort = spec.partition("/")[2].partition("/")
+        if sort and (kind != "rl" or sort not in SORTS):
+            raise WrongCall(f"is {spec}: {unknown('sort of rows of world/rl', sort, SORTS)}")
         if kind and kind not in KINDS:
             raise WrongCall(f"is {spec}: {unknown('kind of row', kind, KINDS)}")
         if kind and not reads_text and KINDS[kind][1] not in schemas:

@@ -81,6 +81,8 @@ def begun(model: Path | None, verb: Verb, given: dict[str, Any]) -> tuple[TrainC
     from minimind_wiki.verbs.generate import find_model
 
     folder = find_model(model)
+    if not (folder / "config.json").exists():
+        raise WrongCall(f"{model} is no model folder: it has no config.json. Check --model.")
     usual: dict[str, Any] = {"data": verb.data, "context_length": context_of(folder)}
     usual |= USUAL | verb.usual
     own = {item.name for item in dataclasses.fields(verb.settings)}

@@ -135,6 +135,8 @@ LATER = {
     "verb: sft, model: a, steps: 0": "steps is 0, but it must be at least 1",
     "verb: sft, model: a, learning_rate: fast": "learning_rate is 'fast', but it must be a number",
     "verb: dpo, model: a, data: world/sft": "data is world/sft, but rows of preference are needed",
+    "verb: sft, model: a, data: 'world/sft=2,world/stf'": "unknown kind of row 'stf'",
+    "verb: grpo, model: a, data: world/rl/sums": "unknown sort of rows of world/rl 'sums'",
     "verb: dpo, data: world/preference": "dpo begins with a model",
     "verb: dpo, model: a, beta: -1": "beta is -1.0",
     "verb: grpo, model: a, group: 7": "group is 7",

@@ -145,3 +145,8 @@ def test_the_verb_trains_adapters_and_resumes(base, tmp_path, capsys):
     (out / "run.json").unlink()
     assert main(["lora", "--out", str(out), "--resume"]) == 0
     assert (out / "run.json").exists()
+
+
+def test_a_model_that_is_not_there_is_told(tmp_path, capsys):
+    assert main(["lora", "--model", str(tmp_path / "none")]) == 2
+    assert "none is no model folder" in capsys.readouterr().err
