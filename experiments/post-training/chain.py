@@ -54,20 +54,20 @@ class Settings:
     """Steps of each stage, with its rate; answers in a step; rows measured meanwhile and items at
     the end."""
 
-    course_steps: int = 2000
+    course_steps: int = 3000
     course_rate: float = 5e-3
     sft_steps: int = 900
-    sft_rate: float = 2.5e-3
+    sft_rate: float = 2e-3
     dpo_steps: int = 60
     dpo_rate: float = 3e-5
-    grpo_steps: int = 48
-    grpo_rate: float = 3e-4
+    grpo_steps: int = 64
+    grpo_rate: float = 5e-4
     ppo_steps: int = 128
     ppo_rate: float = 2e-4
     answers: int = 128
-    windows: int = 64
+    windows: int = 48
     items: int = 200
-    exam_items: int = 50
+    exam_items: int = 30
 
 
 experiment = Experiment(
@@ -105,12 +105,13 @@ def train(stage: str, seed: int, settings: Settings, init: Path, out: Path, resu
               "dpo": "world/preference"}.get(stage, "world/rl/sum"),
     )  # fmt: skip
     if stage in ("course", "sft"):
-        how = replace(how, batch_size=16, optimizer="muon")
+        # both cores where all wait for the one course
+        how = replace(how, batch_size=16, optimizer="muon", threads=1 + (stage == "course"))
         sft(how, SftSettings(gold_items=0), out, resume)
     elif stage == "dpo":
         dpo(replace(how, batch_size=8), DpoSettings(), out, resume)
     elif stage == "grpo":
-        grpo(how, GrpoSettings(max_new_tokens=64), out, resume)
+        grpo(how, GrpoSettings(max_new_tokens=64, resample=1), out, resume)
     else:
         how = replace(how, batch_size=settings.answers // 4, eval_every=max(steps // 4, 8))
         ppo(how, PpoSettings(max_new_tokens=64), out, resume)
@@ -127,7 +128,7 @@ def folder_of(stage: str, seed: int, settings: Settings) -> Path:
 
 def judged(model, tokenizer, settings: Settings):
     """Replies to questions about texts, drawn as a user draws them, and the points each meets."""
-    rows, asked = preference_prompts(settings.items)
+    rows, asked = preference_prompts(settings.items // 2)
     replies = answers(model, tokenizer, rows, 64, temperature=1.0)
     return replies, rubric_points(replies, asked)
 
@@ -162,7 +163,9 @@ def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
         before = load_model_folder(folder_of(BEFORE[stage], seed, settings), "cpu")[0]
         values["kl"] = mean(kl_to(before, model, tokenizer, sums[: settings.items // 2]))
         others, _ = judged(before, tokenizer, settings)
-        values["wins"] = win_rate(replies, others, preference_prompts(settings.items)[1])[0].mean
+        values["wins"] = win_rate(replies, others, preference_prompts(settings.items // 2)[1])[
+            0
+        ].value
         values["seconds"] = run["seconds"]
         held, curve = run["curve"]["held_out"], run["curve"]["train"]
         curves["held_out"] = (held["step"], held["loss"])
