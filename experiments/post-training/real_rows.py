@@ -32,7 +32,7 @@ class Settings:
     dpo_steps: int = 100
     dpo_batch: int = 8
     dpo_rate: float = 1e-4
-    context: int = 512
+    context: int = 1024
     held_out: int = 200
 
 
