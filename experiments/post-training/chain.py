@@ -54,10 +54,10 @@ class Settings:
     """Steps of each stage, with its rate; answers in a step; rows measured meanwhile and items at
     the end."""
 
-    course_steps: int = 3000
+    course_steps: int = 2000
     course_rate: float = 5e-3
     sft_steps: int = 900
-    sft_rate: float = 2e-3
+    sft_rate: float = 2.5e-3
     dpo_steps: int = 60
     dpo_rate: float = 3e-5
     grpo_steps: int = 64
@@ -65,7 +65,7 @@ class Settings:
     ppo_steps: int = 128
     ppo_rate: float = 2e-4
     answers: int = 128
-    windows: int = 48
+    windows: int = 64
     items: int = 200
     exam_items: int = 30
 
@@ -105,8 +105,7 @@ def train(stage: str, seed: int, settings: Settings, init: Path, out: Path, resu
               "dpo": "world/preference"}.get(stage, "world/rl/sum"),
     )  # fmt: skip
     if stage in ("course", "sft"):
-        # both cores where all wait for the one course
-        how = replace(how, batch_size=16, optimizer="muon", threads=1 + (stage == "course"))
+        how = replace(how, batch_size=16, optimizer="muon")
         sft(how, SftSettings(gold_items=0), out, resume)
     elif stage == "dpo":
         dpo(replace(how, batch_size=8), DpoSettings(), out, resume)
