@@ -6,8 +6,8 @@ learns their form (loss on held-out answers), and whether pairs move its prefere
 people chose, length alone predicts the choice a little: that is the level to beat.
 """
 
+import json
 import math
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,21 +19,23 @@ from minimind_wiki.train.dpo import DpoSettings, dpo
 from minimind_wiki.train.sft import SftSettings, sft
 from minimind_wiki.train.sources import open_source
 
+from ._stages import made, place
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Rows of each method, its steps, chats or pairs in a step, its rate; and rows measured."""
 
     sft_data: str = "sft/alpaca_en_12k"
-    sft_steps: int = 150
+    sft_steps: int = 100
     sft_batch: int = 16
     sft_rate: float = 1e-3
     dpo_data: str = "preference/hh_harmless_base_test"
-    dpo_steps: int = 100
+    dpo_steps: int = 60
     dpo_batch: int = 8
     dpo_rate: float = 1e-4
     context: int = 1024
-    held_out: int = 200
+    held_out: int = 96
 
 
 experiment = Experiment(
@@ -65,23 +67,26 @@ def config(settings: Settings, method: str, init: str, seed: int) -> TrainConfig
     return TrainConfig(
         init=init, data=data, steps=steps, batch_size=batch, learning_rate=rate,
         context_length=settings.context,
-        eval_every=max(1, steps // 5), eval_windows=settings.held_out, sample_tokens=0, seed=seed,
+        eval_every=max(1, steps // 4), eval_windows=settings.held_out, sample_tokens=0, seed=seed,
         device="cpu", dtype="bfloat16", threads=1, weight_decay=0.0,
     )  # fmt: skip
 
 
 @experiment.measure
 def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
-    with tempfile.TemporaryDirectory() as folder:
-        base = str(repo_root() / "models" / "world-tiny")
-        out = Path(folder) / "sft"
-        found = sft(config(settings, "sft", base, seed), SftSettings(gold_items=0), out)
-        if arm["method"] == "dpo":
-            found = dpo(config(settings, "dpo", str(out), seed), DpoSettings())
-    held, run = found.state.held_out, found.run
+    folder, base = place(experiment.name, settings), str(repo_root() / "models" / "world-tiny")
+
+    def tune(out: Path, resume: bool) -> None:
+        sft(config(settings, "sft", base, seed), SftSettings(gold_items=0), out, resume)
+
+    out = made(folder, "sft", seed, tune)
+    run = json.loads((out / "run.json").read_text())
+    if arm["method"] == "dpo":
+        run = dpo(config(settings, "dpo", str(out), seed), DpoSettings()).run
+    held = run["curve"]["held_out"]
     values = {
         "loss_before": held["loss"][0], "loss_after": held["loss"][-1],
-        "seconds": found.state.seconds, "left_out": run["data"].get("left_out", 0),
+        "seconds": run["seconds"], "left_out": run["data"].get("left_out", 0),
     }  # fmt: skip
     curves = {"loss": (held["step"], held["loss"])}
     if arm["method"] == "dpo":
