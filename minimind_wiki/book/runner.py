@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import platform
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -231,6 +232,18 @@ def _work(root: str, name: str, quick: bool, task: Task) -> Measurement:
     return measure_one(_LOADED[(root, name)], quick, task)
 
 
+def _end_with_parent() -> None:
+    """End this worker when the run is killed: it would go on for as long as its task takes."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def measure_one(experiment: Experiment, quick: bool, task: Task) -> Measurement:
     """Measure one arm with one seed in this process."""
     arm, seed, value = task
@@ -261,7 +274,7 @@ def workers(experiment: Experiment, quick: bool) -> Iterator[MeasureAll]:
     root = str(experiment.path.parents[2])
     with _environment(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1"):
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(WORKERS, mp_context=context)
+        pool = ProcessPoolExecutor(WORKERS, mp_context=context, initializer=_end_with_parent)
 
         def in_pool(tasks: Sequence[Task]) -> Iterator[tuple[Task, Measurement]]:
             futures = {
