@@ -202,9 +202,24 @@ def sft_makes_it_follow(record):
 
 @experiment.claim()
 def dpo_makes_it_better_liked(record):
-    """A judge that knows the rubric prefers replies after DPO to those before, with every seed."""
+    """A judge that knows the rubric prefers more than 55 % of DPO's replies to those before, with
+    every seed."""
     wins = record.seeds("dpo", "wins")
-    return min(wins) > 0.55, f"{mean(wins):.1%}, a tie counting one half"
+    return min(wins) > 0.55, f"{min(wins):.1%} to {max(wins):.1%}, a tie counting one half"
+
+
+@experiment.claim()
+def dpo_is_liked_on_the_whole(record):
+    """Over all seeds that judge prefers DPO's replies, by more than a coin's 95 % interval."""
+    wins = record.seeds("dpo", "wins")
+    replies = len(wins) * record.settings["items"] // 2
+    return mean(wins) > 0.5 + 1.96 * 0.5 / replies**0.5, f"{mean(wins):.1%} of {replies} replies"
+
+
+@experiment.claim()
+def dpo_makes_it_polite(record):
+    """DPO raises the share of polite replies, with every seed."""
+    return gain(record, "dpo", "sft", "polite")
 
 
 @experiment.claim()
@@ -238,19 +253,19 @@ def the_world_is_not_forgotten(record):
 
 @experiment.claim(quick=True)
 def the_base_answers_nobody(record):
-    """The base model follows no instruction in a chat: it has never seen one."""
+    """The base model follows fewer than one instruction in twenty: it has never seen a chat."""
     share = max(record.seeds("base", "instructions"))
-    return share < 0.02, f"{share:.1%}"
+    return share < 0.05, f"{share:.1%}"
 
 
 @experiment.figure()
 def scores(record):
-    """Shares of held-out word problems solved, instructions followed and replies that are brief,
+    """Shares of held-out word problems solved, instructions followed and replies that are polite,
     after each stage; with the range of the seeds."""
     titles = [record.arms[arm]["title"] for arm in record.arms]
     panels = []
     for metric, name in (("arithmetic", "word problems"), ("instructions", "instructions"),
-                         ("brief", "brief replies")):  # fmt: skip
+                         ("polite", "polite replies")):  # fmt: skip
         seeds = [record.seeds(arm, metric) for arm in record.arms]
         bars = Bars(titles, [record.value(arm, metric) for arm in record.arms], name, "model",
                     map(min, seeds), map(max, seeds))  # fmt: skip
