@@ -28,7 +28,7 @@ class Settings:
 
     preset: str = "26m"
     steps: int = 8
-    batch_size: int = 32
+    batch_size: int = 8
     context: int = 256
     rank: int = 8
 
