@@ -195,15 +195,17 @@ def finish(site: Path, say: Say = print) -> None:
 
 
 def slim_search(index: str) -> str:
-    """The search index without the sources of the reference pages.
+    """The search index with the first paragraph of each docstring of the reference pages.
 
-    Every page loads the index, and sources are half of it; names, signatures' words and docstrings
-    stay, so that a function is still found by what it is called and what it does.
+    Every page loads the index, and the reference would be two thirds of it. A function is still
+    found by what it is called and by the sentence that says what it does.
     """
     data = json.loads(index)
     for entry in data["docs"]:
         if entry["location"].startswith("reference/"):
-            entry["text"] = SOURCES.sub("", entry["text"])
+            text = SOURCES.sub("", entry["text"])
+            end = text.find("</p>")
+            entry["text"] = text[: end + len("</p>")] if end >= 0 else text
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -121,7 +121,7 @@ def test_search_finds_names_and_words_but_carries_no_sources() -> None:
         {
             "location": "reference/model/#norm",
             "title": "norm",
-            "text": "<p>Divides.</p><pre>def f():</pre>",
+            "text": "<p>Divides.</p> <p>At length.</p><pre>def f():</pre>",
         },
         {"location": "modules/x/", "title": "x", "text": "<pre>make test</pre>"},
     ]
