@@ -7,19 +7,16 @@ import signal
 
 import pytest
 import torch
+from sums_toy import judge_by, save_base, sums_config
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.errors import MinimindError, WrongCall
-from minimind_wiki.infer import save_model_folder
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.train import grpo as module
-from minimind_wiki.train import play
-from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.grpo import LOSSES, GrpoSettings, grpo
 from minimind_wiki.train.logprobs import logprobs
 from minimind_wiki.train.report import Quiet
-from minimind_wiki.train.rewards import Score
 
 TOKENIZER = ByteTokenizer()
 SETTINGS = GrpoSettings(group=4, max_new_tokens=6)
@@ -27,34 +24,18 @@ SETTINGS = GrpoSettings(group=4, max_new_tokens=6)
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base") / "model"
-    return save_model_folder(folder, Transformer(preset("nano"), seed=0), TOKENIZER)
+    return save_base(tmp_path_factory.mktemp("base") / "model")
 
 
 @pytest.fixture
 def config(base, tmp_path):
-    rows = [{"conversations": [{"role": "user", "content": f"{i} and 1?"}], "gt": [str(i + 1)]}
-            for i in range(30)]  # fmt: skip
-    path = tmp_path / "sums.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return TrainConfig(
-        init=str(base), data=str(path), steps=3, batch_size=8, context_length=96, eval_every=3,
-        eval_windows=4, sample_tokens=0, device="cpu", threads=1, learning_rate=1e-3,
-        weight_decay=0.0,
-    )  # fmt: skip
+    return sums_config(base, tmp_path / "sums.jsonl", steps=3, batch_size=8, eval_every=3)
 
 
 @pytest.fixture
 def pay(monkeypatch):
     """Judge by a function of the reply alone."""
-
-    def by(reward):
-        def judge(_):
-            return lambda row, reply: Score(reward(reply), {"right": 0.0, "format": 0.0})
-
-        monkeypatch.setattr(play, "weighted", judge)
-
-    return by
+    return lambda reward: judge_by(monkeypatch, lambda row, reply: reward(reply))
 
 
 @pytest.fixture

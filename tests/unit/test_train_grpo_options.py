@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import signal
 
 import pytest
 import torch
+from sums_toy import judge_by, save_base, sums_config
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.errors import MinimindError, WrongCall
-from minimind_wiki.infer import save_model_folder
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.train import grpo as module
-from minimind_wiki.train import play
 from minimind_wiki.train.advantages import ValueTracker
 from minimind_wiki.train.baseline import Beliefs, RunningMean
-from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.grpo import GrpoSettings, PolicyLoss, grpo
 from minimind_wiki.train.logprobs import logprobs
 from minimind_wiki.train.parallel import Alone
 from minimind_wiki.train.report import Quiet
-from minimind_wiki.train.rewards import Score
 
 TOKENIZER = ByteTokenizer()
 SETTINGS = GrpoSettings(group=4, max_new_tokens=6)
@@ -32,34 +28,18 @@ SETTINGS = GrpoSettings(group=4, max_new_tokens=6)
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base") / "model"
-    return save_model_folder(folder, Transformer(preset("nano"), seed=0), TOKENIZER)
+    return save_base(tmp_path_factory.mktemp("base") / "model")
 
 
 @pytest.fixture
 def config(base, tmp_path):
-    rows = [{"conversations": [{"role": "user", "content": f"{i} and 1?"}], "gt": [str(i + 1)]}
-            for i in range(30)]  # fmt: skip
-    path = tmp_path / "sums.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return TrainConfig(
-        init=str(base), data=str(path), steps=4, batch_size=16, context_length=96, eval_every=4,
-        eval_windows=4, sample_tokens=0, device="cpu", threads=1, learning_rate=1e-3,
-        weight_decay=0.0,
-    )  # fmt: skip
+    return sums_config(base, tmp_path / "sums.jsonl", steps=4, batch_size=16, eval_every=4)
 
 
 @pytest.fixture
 def pay(monkeypatch):
     """Judge by a function of row and reply."""
-
-    def by(reward):
-        def judge(_):
-            return lambda row, reply: Score(reward(row, reply), {"right": 0.0, "format": 0.0})
-
-        monkeypatch.setattr(play, "weighted", judge)
-
-    return by
+    return lambda reward: judge_by(monkeypatch, reward)
 
 
 @pytest.fixture

@@ -2,20 +2,17 @@
 
 import dataclasses
 import itertools
-import json
 import os
 import signal
 
 import pytest
 import torch
+from sums_toy import judge_by, save_base, sums_config
 
 from minimind_wiki.errors import MinimindError, WrongCall
-from minimind_wiki.infer import save_model_folder
 from minimind_wiki.infer.rollout import Rollout
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
-from minimind_wiki.train import play
-from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.critic import Critic
 from minimind_wiki.train.device import choose
 from minimind_wiki.train.logprobs import logprobs
@@ -26,7 +23,6 @@ from minimind_wiki.train.rater import open_rater, rate
 from minimind_wiki.train.report import Quiet
 from minimind_wiki.train.reward import RewardModel
 from minimind_wiki.train.reward_folder import save_reward_folder
-from minimind_wiki.train.rewards import Score
 
 TOKENIZER = ByteTokenizer()
 SETTINGS = PpoSettings(epochs=2, minibatches=2, max_new_tokens=6, max_drift=0.0, cut_penalty=0.0)
@@ -34,34 +30,18 @@ SETTINGS = PpoSettings(epochs=2, minibatches=2, max_new_tokens=6, max_drift=0.0,
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base") / "model"
-    return save_model_folder(folder, Transformer(preset("nano"), seed=0), TOKENIZER)
+    return save_base(tmp_path_factory.mktemp("base") / "model")
 
 
 @pytest.fixture
 def config(base, tmp_path):
-    rows = [{"conversations": [{"role": "user", "content": f"{i} and 1?"}], "gt": [str(i + 1)]}
-            for i in range(30)]  # fmt: skip
-    path = tmp_path / "sums.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return TrainConfig(
-        init=str(base), data=str(path), steps=8, batch_size=4, context_length=96, eval_every=8,
-        eval_windows=4, sample_tokens=0, device="cpu", threads=1, learning_rate=1e-3,
-        weight_decay=0.0,
-    )  # fmt: skip
+    return sums_config(base, tmp_path / "sums.jsonl", steps=8, batch_size=4, eval_every=8)
 
 
 @pytest.fixture
 def pay(monkeypatch):
     """Judge by a function of the reply alone."""
-
-    def by(reward):
-        def judge(_):
-            return lambda row, reply: Score(reward(reply), {"right": 0.0, "format": 0.0})
-
-        monkeypatch.setattr(play, "weighted", judge)
-
-    return by
+    return lambda reward: judge_by(monkeypatch, lambda row, reply: reward(reply))
 
 
 @pytest.fixture
