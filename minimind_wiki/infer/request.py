@@ -1,4 +1,4 @@
-"""What is asked of an engine, and what comes back: the words that sampling, engine and server share.
+"""What is asked of an engine, and what comes back: the words that its users share with it.
 
 Names are those of OpenAI's API and of transformers where they have one.
 """
@@ -57,7 +57,7 @@ class Token:
     """What it adds to the text that may be shown: empty while a character or a possible stop
     string is unfinished, and then all of it at once."""
     logprob: float | None = None
-    """Of the distribution of the model itself (temperature 1, no filter), as OpenAI's API has it."""
+    """Under the model itself (temperature 1, nothing refused), as OpenAI's API has it."""
     top: Sequence[tuple[int, float]] = ()
     finish: Finish | None = None
     """Set on the last token of a request."""
