@@ -9,8 +9,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Finish = Literal["stop", "length", "cancelled"]
-"""stop: an end token or a stop string. length: `max_new_tokens`, or the context is full."""
+from minimind_wiki.errors import WrongCall
+from minimind_wiki.infer.sampling import check_sampling
+
+Finish = Literal["stop", "length", "cancelled", "error"]
+"""stop: an end token or a stop string. length: `max_new_tokens`, or the context is full. error: it
+could not go on, and the others did; `Token.error` says why, and there is no id (-1) and no text."""
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "temperature": (0, 1000),
+    "min_p": (0, 1),
+    "typical_p": (0.001, 1),
+    "repetition_penalty": (0.01, 100),
+    "presence_penalty": (-100, 100),
+    "frequency_penalty": (-100, 100),
+    "no_repeat_ngram_size": (0, 1000),
+    "seed": (-(2**63), 2**63 - 1),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +45,27 @@ class Sampling:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None
     """Decides the draws of this request, whatever else is at work; None: another each time."""
+
+    def check(self, vocab_size: int | None = None) -> None:
+        """Raise WrongCall, with the field and what it may be, for a value without a meaning.
+
+        >>> Sampling(min_p=2).check()
+        Traceback (most recent call last):
+        minimind_wiki.errors.WrongCall: min_p is 2; give a number from 0 to 1.
+        """
+        check_sampling(self.temperature, self.top_k, self.top_p)
+        if 0 < self.temperature < 1e-5:  # scores divided by it could overflow
+            raise WrongCall(f"temperature is {self.temperature}; give 0, or 0.00001 or more.")
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise WrongCall(f"{name} is {value}; give a number from {low} to {high}.")
+        for token, bias in self.logit_bias.items():
+            if token < 0 or (vocab_size is not None and token >= vocab_size):
+                last = "on" if vocab_size is None else f"to {vocab_size - 1}"
+                raise WrongCall(f"logit_bias names the token {token}; give ids from 0 {last}.")
+            if not -100 <= bias <= 100:
+                raise WrongCall(f"logit_bias of token {token} is {bias}; give -100 to 100.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +97,5 @@ class Token:
     top: Sequence[tuple[int, float]] = ()
     finish: Finish | None = None
     """Set on the last token of a request."""
+    error: str = ""
+    """With finish "error": what went wrong and what to do, in one sentence."""
