@@ -250,9 +250,10 @@ def kdconv(row: Row) -> list[Row]:
 
 
 def kto(row: Row) -> list[Row]:
-    """`{messages, label}`: the liked answers as chats; a disliked one alone teaches no chat."""
+    """`{messages, label}`: chats with their verdict. KTO learns from both kinds, imitation only
+    from those that were liked (`data.sft_rows`)."""
     messages = [_say(m["role"], m["content"]) for m in row["messages"]]
-    return [{"conversations": messages}] if row["label"] else []
+    return [{"conversations": messages, "label": bool(row["label"])}]
 
 
 def hh(row: Row) -> list[Row]:

@@ -1,7 +1,8 @@
 """The shapes of rows, and a checker that names each fault.
 
 MiniMind's: pretraining rows are `{"text"}`, chats `{"conversations": [{role, content, …}]}`,
-preferences `{"chosen": […], "rejected": […]}`, agent rows are chats with `"gt"`. Benchmark items
+preferences `{"chosen": […], "rejected": […]}`, agent rows are chats with `"gt"`. A chat may have a
+verdict, `"label": true`, and a preference its `"margin"`. Benchmark items
 are `{"question", "choices", "answer": index}` and `{"question", "answers": […]}`. The checker
 reports line, field and reason, and goes on, so that one pass over a file finds every fault. What is
 odd but does no harm (an unknown key, CRLF) is a note. Text in a row is data, whatever it contains:
@@ -204,6 +205,8 @@ def _chat(row: Row) -> Found:
     roles = _roles(row, "conversations")
     if roles and set(roles) <= set(ROLES) - {"assistant"}:
         yield "conversations", "no assistant message, so there is nothing to learn from"
+    if "label" in row and not isinstance(row["label"], bool):
+        yield "label", f"{_kind(row['label'])} where true (liked) or false must stand"
 
 
 def _preference(row: Row) -> Found:
@@ -213,6 +216,9 @@ def _preference(row: Row) -> Found:
             yield f"{key}[{len(roles) - 1}].role", "the last message must be the assistant's"
     if row.get("chosen") == row.get("rejected") and "rejected" in row:
         yield "rejected", "equal to chosen, so there is nothing to prefer"
+    margin = row.get("margin", 0)
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not margin >= 0:
+        yield "margin", "a number of at least 0 must stand here, or nothing"
 
 
 def _agent(row: Row) -> Found:
@@ -255,9 +261,9 @@ SCHEMAS: dict[str, Callable[[Row], Found]] = {
 }
 KEYS = {
     "pretrain": {"text"},
-    "sft": {"conversations"},
-    "preference": {"chosen", "rejected"},
-    "agent": {"conversations", "gt"},
+    "sft": {"conversations", "label"},
+    "preference": {"chosen", "rejected", "margin"},
+    "agent": {"conversations", "gt", "sort", "stock"},
     "choice": {"question", "choices", "answer", "task"},
     "answer": {"question", "answers", "task"},
 }

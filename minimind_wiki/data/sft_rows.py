@@ -8,6 +8,9 @@ is counted: nothing is shortened in silence.
   the system message with its tools stays. If the last exchange alone is too long, its end is cut.
 - `cut`: the first `max_tokens` tokens stay. This is MiniMind's and most trainers' truncation.
 - `reject`: the chat is set aside.
+
+A text among the chats is learned whole, as in pretraining: mixed in, it keeps what the model knew.
+A chat whose verdict is bad (`"label": false`) is no model to imitate and is left out.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ from typing import Any
 import numpy as np
 
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
+from minimind_wiki.tokenizer import Tokenizer
 from minimind_wiki.tokenizer.chat import Encoder, Message, from_row, render
+from minimind_wiki.tokenizer.protocol import text_ids
 
 POLICIES = ("drop", "cut", "reject")
 
@@ -44,6 +49,7 @@ class SftReport:
     cut: int = 0  # lost their end
     tokens_cut: int = 0
     rejected: int = 0
+    disliked: int = 0  # had a bad verdict
 
     def count(self, example: Example) -> None:
         """One more chat that can be learned from."""
@@ -63,7 +69,8 @@ class SftReport:
         return (
             f"{self.rows:,} chats; {self.shortened:,} lost their oldest exchanges "
             f"({self.messages_dropped:,} messages), {self.cut:,} their end ({self.tokens_cut:,} "
-            f"tokens), {self.rejected:,} were rejected."
+            f"tokens), {self.rejected:,} were rejected"
+            + (f", {self.disliked:,} disliked." if self.disliked else ".")
         )
 
 
@@ -115,6 +122,23 @@ def fit(
     return Example(ids, flags, dropped, cut)
 
 
+def whole_text(
+    text: str, tokenizer: Tokenizer, max_tokens: int | None = None, policy: str = "drop"
+) -> Example:
+    """The example of a plain text between bos and eos, at most `max_tokens` long; all is learned.
+
+    MinimindError, whose text is the reason, when it is too long for `reject`.
+    """
+    check_policy(policy, max_tokens)
+    ids = np.array(text_ids(tokenizer, text), dtype=np.uint32)
+    cut = 0 if max_tokens is None else max(0, len(ids) - max_tokens)
+    if cut and policy == "reject":
+        raise MinimindError(f"the text has {len(ids):,} tokens, more than {max_tokens:,}")
+    flags = np.ones(len(ids), dtype=np.uint8)
+    flags[0] = 0  # nothing stands before it, from which it could be told
+    return Example(ids[:max_tokens], flags[:max_tokens], 0, cut)
+
+
 def _exchanges(messages: Sequence[Mapping[str, Any]], head: int) -> list[int]:
     """Where exchanges begin: at the first message after the head and at each user's.
 
@@ -128,18 +152,27 @@ def _exchanges(messages: Sequence[Mapping[str, Any]], head: int) -> list[int]:
 
 def examples(
     rows: Iterable[Mapping[str, Any]],
-    tokenizer: Encoder,
+    tokenizer: Tokenizer,
     max_tokens: int | None = None,
     policy: str = "drop",
     report: SftReport | None = None,
 ) -> Iterator[Example]:
-    """`fit` for the `conversations` of each row; those that do not fit are counted in `report`.
+    """`fit` for the `conversations` of each row, or `whole_text` for its `text`; those that do not
+    fit, or were disliked, are counted in `report`.
 
     Without a report such a row raises, as nothing may be lost unseen.
     """
     for row in rows:
+        if row.get("label") is False:
+            if report is None:
+                raise MinimindError("the chat was disliked, and is not to be imitated")
+            report.disliked += 1
+            continue
         try:
-            example = fit(row["conversations"], tokenizer, max_tokens, policy)
+            if "text" in row:
+                example = whole_text(row["text"], tokenizer, max_tokens, policy)
+            else:
+                example = fit(row["conversations"], tokenizer, max_tokens, policy)
         except MinimindError:
             if report is None:
                 raise

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minimind_wiki.data.world.tools import SPECS
-from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.errors import MinimindError
 from minimind_wiki.infer.rollout import Rollout, rollout
 from minimind_wiki.model import Transformer
 from minimind_wiki.train.method import Workshop
@@ -189,6 +189,8 @@ class Agent(Player):
         super().__init__(work, settings, source)
         self.acting, self.sandbox = settings, sandbox
         self.tools = settings.turns > 1 and any(map(tools_of, (source.first, *source.held_out)))
+        if self.tools:
+            self.graded = (*self.graded, *TOLD)
         if settings.calls_weight:
             self.judge = weighted({"right": (1.0, exact),
                                    "format": (settings.format_weight, well_formed),
@@ -226,22 +228,9 @@ class Agent(Player):
                    for number, one in enumerate(played)]  # fmt: skip
         return Played(drawn, replies, torch.tensor(longest, device=device), told_of(played))
 
-    def assess(self) -> dict[str, float]:
-        """Held-out prompts answered greedily, shared out over the processes: the share that is
-        right, tokens of an answer, and with tools its turns and calls."""
-        names = ("accuracy", "tokens", *(TOLD if self.tools else ()))
-        work, sums = self.work, dict.fromkeys(names, 0.0)
-        room = work.config.context_length - self.acting.max_new_tokens
-        rows = [row for row in self.source.held_out if len(self.prompt(row)) <= room]
-        if not rows:
-            raise WrongCall(f"no held-out prompt has at most {room} tokens; see context_length.")
-        mine = rows[work.group.rank :: work.group.size]
-        for at in range(0, len(mine), 32):
-            some = mine[at : at + 32]
-            played = self.play(some, 1, 0.0, -1)
-            told = played.told | {"accuracy": sum(map(exact, some, played.replies)),
-                                  "tokens": float(played.drawn.lengths().sum())}  # fmt: skip
-            sums = {name: value + told[name] for name, value in sums.items()}
-        totals = work.group.total(*sums.values())
-        found = {name: value / len(rows) for name, value in zip(names, totals, strict=True)}
-        return {"loss": 1 - found["accuracy"], **found}
+    def grade(self, rows: Sequence[Row]) -> dict[str, float]:
+        """With tools also turns and calls."""
+        played = self.play(rows, 1, 0.0, -1)
+        told = played.told | {"accuracy": sum(map(exact, rows, played.replies)),
+                              "tokens": float(played.drawn.lengths().sum())}  # fmt: skip
+        return {name: told[name] for name in self.graded}

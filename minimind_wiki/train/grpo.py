@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.errors import WrongCall, unknown
-from minimind_wiki.infer import load_model_folder
 from minimind_wiki.infer.rollout import Rollout
 from minimind_wiki.model import Transformer
 from minimind_wiki.train import policy
@@ -38,6 +37,7 @@ from minimind_wiki.train.method import Method, Tuning, Workshop
 from minimind_wiki.train.parallel import processes
 from minimind_wiki.train.play import FAR, TRIES, check_playing, open_prompts
 from minimind_wiki.train.pretrain import Outcome, pretrain
+from minimind_wiki.train.reference import load_reference
 from minimind_wiki.train.report import Report
 from minimind_wiki.train.sandbox import Sandbox
 from minimind_wiki.train.sources import Source
@@ -145,7 +145,7 @@ def grpo(
         def make(work: Workshop, settings: GrpoSettings) -> Method:
             game = Game(work, settings, source, sandbox)
             return Method(game.loss, game.at, game.assess, lambda: game.seen,
-                          head=game.baseline, cycle=settings.updates)  # fmt: skip
+                          head=game.baseline, cycle=settings.updates, unit="")  # fmt: skip
 
         return pretrain(config, {}, out, resume, report, feed=feed,
                         tuning=Tuning("grpo", settings, make))  # fmt: skip
@@ -208,14 +208,8 @@ class Game(Agent):
         self, work: Workshop, settings: GrpoSettings, source: Source, sandbox: Sandbox
     ) -> None:
         super().__init__(work, settings, source, sandbox)
-        if work.group.kind not in ("none", "ddp"):
-            raise WrongCall("grpo samples from a whole model in each process: use --parallel ddp.")
         self.settings = settings
-        reference = None
-        if settings.kl_weight:
-            begun = Path(work.config.init)
-            reference, _ = load_model_folder(begun, work.place.device, torch.float32)
-            reference.eval().requires_grad_(False)
+        reference = load_reference(work) if settings.kl_weight else None
         self.loss = PolicyLoss(work.model, reference, settings, work.chunk)
         kept = {"reinforce": RunningMean, "spo": Beliefs}
         self.baseline = kept[settings.loss]() if settings.loss in kept else None

@@ -37,8 +37,6 @@ from minimind_wiki.train.report import Report, clock, printable
 from minimind_wiki.train.schedule import learning_rate
 from minimind_wiki.train.state import State
 
-UNITS = {"loss": " nats", "old_loss": " nats"}  # a token, or what the method's loss is a mean of
-
 
 @dataclass(slots=True)
 class Loop:
@@ -230,7 +228,8 @@ class Loop:
         for name, value in found.items():
             state.held_out.setdefault(name, []).append(value)
         values = {f"held_out/{name}": value for name, value in found.items()}
-        words = [f"{n.replace('_', ' ')} {x:.4f}{UNITS.get(n, '')}" for n, x in found.items()]
+        units = {"loss": self.method.unit if self.method else " nats", "old_loss": " nats"}
+        words = [f"{n.replace('_', ' ')} {x:.4f}{units.get(n, '')}" for n, x in found.items()]
         self.report.line(f"step {state.step:,}: held-out {', '.join(words)}")
         if told := self.meter.line():
             self.report.line(told)

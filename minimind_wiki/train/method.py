@@ -43,6 +43,8 @@ class Method:
     head: nn.Module | None = None
     cycle: int = 1
     finish: Callable[[Path, Tokenizer], None] | None = None
+    unit: str = " nats"
+    """Of the held-out loss, for people; empty where it is a share."""
 
 
 @dataclass(frozen=True, slots=True)

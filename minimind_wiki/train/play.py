@@ -6,7 +6,7 @@ made of them (groups and means, or values of each token) is the method's: `grpo.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +27,7 @@ from minimind_wiki.train.sources import Row, Source, open_source
 from minimind_wiki.train.trajectory import prompt_of
 
 TRIES = 50  # prompts that may be too long, one after the other
+AT_ONCE = 32  # held-out prompts that are answered together
 FAR = 1_000_003  # from a prompt that is too long to its substitute
 
 
@@ -69,7 +70,13 @@ def _no_rows(step: int) -> Tokens:
 class Player:
     """Prompts are answered and judged. `seen`: numbers of the last batch, for the curves."""
 
+    graded: tuple[str, ...] = ("accuracy", "tokens")
+    """What `grade` sums over held-out answers."""
+
     def __init__(self, work: Workshop, settings: Playing, source: Source) -> None:
+        if work.group.kind not in ("none", "ddp"):
+            raise WrongCall("answers are sampled from a whole model in each process: use "
+                            "--parallel ddp.")  # fmt: skip
         self.work, self.playing, self.source = work, settings, source
         self.seen: dict[str, float] = {}
         self.judge = weighted({"right": (1.0, exact),
@@ -117,30 +124,29 @@ class Player:
         return end_of(self.work.tokenizer)
 
     def assess(self) -> dict[str, float]:
-        """Held-out prompts answered greedily: the mean of each number that `grade` sums."""
-        sums: dict[str, float] = {}
-        many = 0
-        for rows, drawn in self.held_out_answers():
-            many += len(rows)
-            for name, value in self.grade(rows, drawn).items():
-                sums[name] = sums.get(name, 0.0) + value
-        return {name: value / many for name, value in sums.items()}
-
-    def grade(self, rows: Sequence[Row], drawn: Rollout) -> dict[str, float]:
-        """How many answers are right, and how long they are together; "loss" is what is wrong."""
-        right = sum(exact(row, self.reply(drawn, i)) for i, row in enumerate(rows))
-        return {"loss": len(rows) - right, "accuracy": right,
-                "tokens": float(drawn.lengths().sum())}  # fmt: skip
-
-    def held_out_answers(self, at_once: int = 32) -> Iterator[tuple[Sequence[Row], Rollout]]:
-        """The held-out rows whose prompts leave room for an answer, and their greedy answers."""
-        room = self.work.config.context_length - self.playing.max_new_tokens
+        """Held-out prompts answered greedily, shared out over the processes: the mean of each
+        number that `grade` sums. "loss" is the share that is wrong, unless a method grades one."""
+        work, room = self.work, self.work.config.context_length - self.playing.max_new_tokens
         rows = [row for row in self.source.held_out if len(self.prompt(row)) <= room]
         if not rows:
             raise WrongCall(f"no held-out prompt has at most {room} tokens; see context_length.")
-        for at in range(0, len(rows), at_once):
-            some = rows[at : at + at_once]
-            yield some, self.answer(some, 1, 0.0, -1)
+        sums = dict.fromkeys(self.graded, 0.0)  # by name, as a process may have no row
+        mine = rows[work.group.rank :: work.group.size]
+        for at in range(0, len(mine), AT_ONCE):
+            for name, value in self.grade(mine[at : at + AT_ONCE]).items():
+                sums[name] += value
+        totals = work.group.total(*sums.values())
+        found = {name: value / len(rows) for name, value in zip(sums, totals, strict=True)}
+        return {"loss": 1 - found["accuracy"], **found}
+
+    def grade(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Greedy answers to these rows: the sum of each number that `graded` names."""
+        return self.marks(rows, self.answer(rows, 1, 0.0, -1))
+
+    def marks(self, rows: Sequence[Row], drawn: Rollout) -> dict[str, float]:
+        """How many answers are right, and how long they are together."""
+        right = sum(exact(row, self.reply(drawn, i)) for i, row in enumerate(rows))
+        return {"accuracy": right, "tokens": float(drawn.lengths().sum())}
 
 
 def end_of(tokenizer: Tokenizer) -> int:

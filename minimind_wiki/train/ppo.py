@@ -30,7 +30,6 @@ from torch import Tensor, nn
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.errors import WrongCall
-from minimind_wiki.infer import load_model_folder
 from minimind_wiki.infer.rollout import Rollout
 from minimind_wiki.model import Transformer
 from minimind_wiki.train import policy
@@ -45,6 +44,7 @@ from minimind_wiki.train.parallel import processes
 from minimind_wiki.train.play import Player, check_playing, open_prompts
 from minimind_wiki.train.pretrain import Outcome, pretrain
 from minimind_wiki.train.rater import open_rater, rate
+from minimind_wiki.train.reference import load_reference
 from minimind_wiki.train.report import Report
 from minimind_wiki.train.rewards import exact
 from minimind_wiki.train.sources import Row, Source
@@ -136,7 +136,7 @@ def ppo(
     def make(work: Workshop, settings: PpoSettings) -> Method:
         game = Game(work, settings, source)
         return Method(game.loss, game.at, game.assess, lambda: game.seen,
-                      head=game.critic, cycle=settings.cycle)  # fmt: skip
+                      head=game.critic, cycle=settings.cycle, unit="")  # fmt: skip
 
     return pretrain(config, {}, out, resume, report, feed=feed,
                     tuning=Tuning("ppo", settings, make))  # fmt: skip
@@ -181,17 +181,14 @@ class Game(Player):
 
     def __init__(self, work: Workshop, settings: PpoSettings, source: Source) -> None:
         super().__init__(work, settings, source)
-        if work.group.kind not in ("none", "ddp"):
-            raise WrongCall("ppo samples from a whole model in each process: use --parallel ddp.")
         self.settings = settings
         device, faster = work.place.device, settings.value_rate / work.config.learning_rate
         self.critic = Critic(work.model.config.hidden_size, settings.kl_weight, faster).to(device)
         self.loss = PpoLoss(work.model, self.critic, settings, work.chunk)
         self.rater = open_rater(settings.reward_model, work) if settings.reward_model else None
-        self.reference = None
-        if settings.kl_weight:
-            self.reference = load_model_folder(Path(work.config.init), device, torch.float32)[0]
-            self.reference.eval().requires_grad_(False)
+        if self.rater is not None:
+            self.graded = (*self.graded, "reward", "loss")
+        self.reference = load_reference(work) if settings.kl_weight else None
         self.samples: Tokens | None = None
         self.order: list[Tensor] = []  # the rows of each update of the cycle
         self.stopped = False
@@ -272,12 +269,12 @@ class Game(Player):
                 reward_B = rate(self.rater, drawn)
         return reward_B - self.settings.cut_penalty * ~drawn.ended_B
 
-    def grade(self, rows: Sequence[Row], drawn: Rollout) -> dict[str, float]:
+    def marks(self, rows: Sequence[Row], drawn: Rollout) -> dict[str, float]:
         """With a reward model, its reward decides which step is the best."""
-        found = super().grade(rows, drawn)
+        found = super().marks(rows, drawn)
         if self.rater is not None:
             reward = float(self.rewards(rows, drawn).sum())
-            found |= {"loss": -reward, "reward": reward}
+            found |= {"reward": reward, "loss": -reward}
         return found
 
     def drifted(self, batch: Tokens) -> float:

@@ -88,6 +88,11 @@ def pretrain(
     `faults.py` when a step cannot be done.
     """
     config.validate()
+    if config.replay and tuning:
+        raise WrongCall(
+            f"replay is pretraining's; for {tuning.name} mix texts into data: "
+            "'world/arithmetic=3,world/pretrain=1'."
+        )
     fields = model_fields or {}
     with joined(config.parallel, config.timeout) as group:
         told = report if report is not None and group.first else Quiet()

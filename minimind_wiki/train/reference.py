@@ -89,14 +89,19 @@ def read(model: Transformer, ids_BT: Tensor) -> Heard:
     return model.model(ids_BT), model.lm_head
 
 
-def load_reference(work: Workshop) -> Transformer:
-    """The model folder that the run began with; a resumed run has the same one.
+def load_frozen(folder: str, work: Workshop) -> Transformer:
+    """The model in a folder, to be asked and never trained.
 
     In float32 like the model that learns: a folder may keep its weights in 16 bits, and a reference
     that computes in them would be another model from the first step on.
     """
-    reference = load_model_folder(Path(work.config.init), work.place.device, torch.float32)[0]
-    return reference.eval().requires_grad_(False)
+    found = load_model_folder(Path(folder), work.place.device, torch.float32)[0]
+    return found.eval().requires_grad_(False)
+
+
+def load_reference(work: Workshop) -> Transformer:
+    """The model that the run began with; a resumed run has the same one."""
+    return load_frozen(work.config.init, work)
 
 
 class Remembered:

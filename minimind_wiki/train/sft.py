@@ -128,6 +128,8 @@ def questions(rows: Sequence[Row], work: Workshop, settings: SftSettings) -> lis
     found: list[Question] = []
     room = work.config.context_length - settings.gold_tokens
     for row in rows:
+        if "text" in row:
+            continue
         messages, tools = from_row(row["conversations"])
         last = messages[-1]
         if last.get("role") != "assistant" or not last.get("content") or last.get("tool_calls"):
@@ -196,7 +198,8 @@ def short_first(rows: Iterable[Row], bands: int = BANDS) -> list[int]:
     >>> short_first(said, bands=2), short_first(said, bands=4)
     ([1, 3, 0, 2], [1, 3, 2, 0])
     """
-    lengths = [sum(len(message.get("content") or "") for message in row["conversations"])
+    lengths = [len(row["text"]) if "text" in row else
+               sum(len(message.get("content") or "") for message in row["conversations"])
                for row in rows]  # fmt: skip
     rank = np.argsort(np.argsort(lengths, kind="stable"), kind="stable")
     order: list[int] = np.argsort(rank * bands // max(1, len(lengths)), kind="stable").tolist()

@@ -55,10 +55,11 @@ def open_source(spec: str, schema: str, seed: int, held_out: float, most: int) -
     """The rows that `--data spec` names: world/KIND, a data set of the registry, or a .jsonl file;
     world/rl/SORT for prompts of one sort. Several with a comma between them are mixed (`mixture`).
 
-    `schema` is what the rows must be (sft, preference, agent); `held_out` the share of a file that
-    is held out, and `most` how many of them are measured. A bad row of a file raises, with its
-    line: which conversations a model learns is not left to chance. Those of a published data set
-    are set aside and told.
+    `schema` is what the rows must be (sft, preference, agent); where chats are learned, texts may
+    be mixed in (world/pretrain, or a file of texts). `held_out` is the share of a file that is held
+    out, and `most` how many of them are measured. A bad row of a file raises, with its line: which
+    conversations a model learns is not left to chance. Those of a published data set are set aside
+    and told.
     """
     if "," in spec:
         return mixture(spec, schema, seed, held_out, most)
@@ -72,7 +73,7 @@ def _world(spec: str, schema: str, seed: int, most: int) -> Source:
     kind = kind or {"agent": "rl"}.get(schema, schema)
     if kind not in KINDS:
         raise unknown("kind of row", kind, KINDS)
-    if KINDS[kind][1] != schema:
+    if KINDS[kind][1] not in (schema, *(["pretrain"] if schema == "sft" else [])):
         fitting = [name for name, (_, other) in KINDS.items() if other == schema]
         raise WrongCall(
             f"rows of world/{kind} are not of schema {schema!r}; take one of {fitting}."
@@ -144,6 +145,8 @@ def _mixed(seed: int, number: int) -> int:
 
 def _file(spec: str, schema: str, seed: int, held_out: float, most: int) -> Source:
     path, reader = _place(spec)
+    if schema == "sft" and not reader and _holds_texts(path):
+        schema = "pretrain"
     rows, bad = published_rows(path, schema, reader) if reader else (own_rows(path, schema), [])
     rows = list(rows)
     cut = len(rows) - max(1, round(len(rows) * held_out))
@@ -200,6 +203,16 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
         rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
         _ORDERS[key] = rng.permutation(count)
     return _ORDERS[key]
+
+
+def _holds_texts(path: Path) -> bool:
+    """Whether the first row of a file is a text, and no chat."""
+    first = split_lines(decode(path, read_bytes(path)))[:1]
+    try:
+        row = strict_json(first[0]) if first else None
+    except ValueError:
+        return False  # the reader of rows tells it with its line
+    return isinstance(row, dict) and "text" in row and "conversations" not in row
 
 
 def own_rows(path: Path, schema: str) -> Iterator[Row]:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.errors import WrongCall, unknown
-from minimind_wiki.infer import load_model_folder
 from minimind_wiki.infer.rollout import rollout
 from minimind_wiki.model import Transformer
 from minimind_wiki.tokenizer.chat import control_ids, render
@@ -36,6 +35,7 @@ from minimind_wiki.train.distill import (
 from minimind_wiki.train.measure import held_out_loss
 from minimind_wiki.train.method import Method, Tuning, Workshop
 from minimind_wiki.train.pretrain import Outcome, pretrain
+from minimind_wiki.train.reference import load_frozen
 from minimind_wiki.train.report import Report
 from minimind_wiki.train.sft import SftSettings, chat_feed
 from minimind_wiki.train.sources import Source, open_source
@@ -139,8 +139,7 @@ class Lesson:
 
     def __init__(self, work: Workshop, settings: DistillSettings, source: Source) -> None:
         self.work, self.settings, self.source = work, settings, source
-        teacher = load_model_folder(Path(settings.teacher), work.place.device, torch.float32)[0]
-        teacher.eval().requires_grad_(False)
+        teacher = load_frozen(settings.teacher, work)
         self.loss = TeacherLoss(work.model, teacher, settings, work.chunk)
 
     def at(self, step: int) -> Tokens:
@@ -155,6 +154,8 @@ class Lesson:
         room = work.config.context_length - self.settings.max_new_tokens
         prompts = []
         for row in self.source.rows(step * many, many):
+            if "text" in row:
+                continue  # it asks nothing
             messages, tools = prompt_of(row)
             ids = render(messages, work.tokenizer, tools, add_generation_prompt=True).ids
             if len(ids) <= room:

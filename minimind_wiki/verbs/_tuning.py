@@ -36,6 +36,7 @@ class Verb:
     train: Callable[..., Any]
     skip: tuple[str, ...] = ()
     method: str = ""  # whose runs it resumes, where that is not its name
+    next: str = "minimind evaluate {out}"  # what one does with the model
 
 
 def configure(parser: argparse.ArgumentParser, verb: Verb) -> None:
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace, verb: Verb) -> int:
         report.line(f"Stopped at step {outcome.state.step:,} of {config.steps:,}; the checkpoint "
                     f"is whole. Go on with: minimind {verb.name} --out {out} --resume")  # fmt: skip
         return 1
-    report.line(f"Model: {out}. Try: minimind evaluate {out}")
+    report.line(f"Model: {out}. Try: {verb.next.format(out=out)}")
     return 0
 
 

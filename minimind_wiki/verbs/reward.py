@@ -14,7 +14,8 @@ def _verb() -> _tuning.Verb:
     from minimind_wiki.train.reward_run import RewardSettings, train_reward
 
     usual = {"learning_rate": 1e-4, "held_out": 0.1}
-    return _tuning.Verb("reward", RewardSettings, "world/preference", usual, train_reward)
+    return _tuning.Verb("reward", RewardSettings, "world/preference", usual, train_reward,
+                        next="minimind ppo --reward-model {out}/reward")  # fmt: skip
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -141,6 +141,26 @@ def notes(row, schema):
     return checked.notes
 
 
+@pytest.mark.parametrize(
+    ("row", "schema", "field"),
+    [
+        ({"conversations": [USER, BOT], "label": "no"}, "sft", "label"),
+        (
+            {"chosen": [USER, BOT], "rejected": [USER, BOT | {"content": "no"}], "margin": -1},
+            "preference",
+            "margin",
+        ),
+        (
+            {"chosen": [USER, BOT], "rejected": [USER, BOT | {"content": "no"}], "margin": True},
+            "preference",
+            "margin",
+        ),
+    ],
+)
+def test_a_verdict_or_margin_of_another_kind_is_a_fault(row, schema, field):
+    assert [fault.field for fault in check_rows([json.dumps(row)], schema)[2]] == [field]
+
+
 def test_what_is_odd_but_harmless_is_a_note():
     assert notes(GOOD["sft"], "sft") == ()
     assert notes({"text": "a", "title": "b", "id": 1}, "pretrain") == (
@@ -150,6 +170,9 @@ def test_what_is_odd_but_harmless_is_a_note():
     assert notes({"conversations": [old, USER, BOT]}, "sft") == (
         "unknown keys in messages, ignored: functions",
     )
+    for row in ({"chosen": [USER, BOT], "rejected": [USER, BOT | {"content": "no"}], "margin": 1.5},
+                {"conversations": [USER, BOT], "label": False}):  # fmt: skip
+        assert notes(row, "preference" if "margin" in row else "sft") == ()
     assert notes({"conversations": [USER, BOT, USER]}, "sft") == (
         "the last message of the user is never answered",
     )

@@ -123,6 +123,32 @@ def test_the_report_accounts_for_every_row_and_nothing_is_lost_without_one() -> 
     assert (total.rows, total.rejected) == (6, 4)
 
 
+def test_a_text_among_chats_is_learned_whole() -> None:
+    rows = [{"conversations": chat("q", "a")}, {"text": "Once upon a time."}]
+    said, told = examples(rows, TOKENIZER, 180, "drop", SftReport())
+    assert learned(said.ids, said.flags).startswith(THOUGHT + "a")
+    whole = TOKENIZER.decode([TOKENIZER.eos_id], specials=True)
+    assert learned(told.ids, told.flags) == "Once upon a time." + whole
+    assert told.ids[0] == TOKENIZER.bos_id and not told.flags[0]
+    report = SftReport()
+    (short,) = examples([{"text": "x" * 50}], TOKENIZER, 20, "drop", report)
+    assert len(short.ids) == len(short.flags) == 20 and report.cut == 1
+    assert report.tokens_cut == 32
+    assert not list(examples([{"text": "x" * 50}], TOKENIZER, 20, "reject", report))
+    assert report.rejected == 1
+
+
+def test_a_disliked_chat_is_counted_and_not_imitated() -> None:
+    rows = [{"conversations": chat("q", word), "label": good}
+            for word, good in (("good", True), ("bad", False))]  # fmt: skip
+    report = SftReport()
+    (kept,) = examples(rows, TOKENIZER, 180, "drop", report)
+    assert "good" in text(kept.ids) and report.disliked == 1
+    assert report.line().endswith("0 were rejected, 1 disliked.")
+    with pytest.raises(MinimindError, match="disliked"):
+        list(examples(rows, TOKENIZER, 180))
+
+
 def test_real_instructions_are_packed_to_97_percent_at_512() -> None:
     """Alpaca's rows, with as many bytes to a token as a small BPE has."""
     path = Path(os.environ.get("MINIMIND_DATA", "-")) / "sft" / "alpaca_en_12k.jsonl.gz"

@@ -57,6 +57,25 @@ def test_a_step_learns_what_its_chats_assistants_say_and_nothing_else(config):
     assert feed.at(0).ids_BT.tolist() != feed.at(1).ids_BT.tolist()
 
 
+def test_texts_keep_their_share_and_ask_nothing(config):
+    mixed = dataclasses.replace(config, data="world/instructions,world/pretrain")
+    source, feed = feed_of(mixed)
+    batch = feed.at(0)
+    chats = list(examples(source.rows(0, 4), TOKENIZER, 256))
+    assert sum(int(chat.flags.sum()) for chat in chats) == batch.predicted
+    assert sum("text" in row for row in source.rows(0, 4)) == 2
+    order = short_first(source.rows(0, 4), bands=4)
+    assert "text" in source.row(order[-1])  # stories are long
+    with pytest.raises(WrongCall, match="mix texts into data"):
+        sft(dataclasses.replace(config, replay="world"))
+
+
+def test_a_run_learns_chats_and_texts(config, tmp_path):
+    mixed = dataclasses.replace(config, data="world/instructions,world/pretrain", steps=12)
+    found = sft(mixed, SftSettings(gold_items=2, gold_tokens=4), tmp_path / "run").state.held_out
+    assert found["loss"][-1] < found["loss"][0]
+
+
 def test_empty_rows_make_the_rows_even_and_change_nothing(config, monkeypatch):
     source, _ = feed_of(config)
     chats = list(examples(source.rows(0, 3), TOKENIZER, 256))
@@ -125,7 +144,7 @@ def test_a_bad_row_is_named_with_file_and_line(tmp_path):
 @pytest.mark.parametrize(
     ("data", "schema", "words"),
     [
-        ("world/pretrain", "sft", "not of schema 'sft'; take one of"),
+        ("world/preference", "sft", "not of schema 'sft'; take one of"),
         ("world/chat", "sft", "unknown kind of row 'chat'"),
         ("nowhere.jsonl", "sft", "neither a file, nor a data set"),
     ],

@@ -90,6 +90,20 @@ def test_a_mixture_keeps_its_shares_and_skips_no_row():
             open_source(wrong, "sft", 0, 0.1, 8)
 
 
+def test_texts_mix_with_chats_and_with_nothing_else(tmp_path):
+    file = tmp_path / "texts.jsonl"
+    file.write_text("".join(f'{{"text": "Story {n}."}}\n' for n in range(20)))
+    source = open_source(f"world/arithmetic=2,world/pretrain,{file}", "sft", 7, 0.1, 8)
+    kinds = ["text" in row for row in source.rows(0, 40)]
+    assert sum(kinds) == 20 and sum("text" in row for row in source.held_out) == 4
+    assert any(row.get("text", "").startswith("Story") for row in source.rows(0, 4))
+    for schema in ("preference", "agent"):
+        with pytest.raises(WrongCall, match="not of schema"):
+            open_source("world/pretrain", schema, 0, 0.1, 8)
+    with pytest.raises(MinimindError, match=r"texts\.jsonl:1"):
+        open_source(str(file), "preference", 0, 0.1, 8)
+
+
 def test_prompts_of_one_sort():
     source = open_source("world/rl/sum", "agent", 3, 0.1, 6)
     assert {row["sort"] for row in source.rows(0, 12)} == {"sum"} and len(source.held_out) == 6

@@ -73,7 +73,8 @@ def verify(row: Row, text: str) -> bool:
     """
     gold = row["gt"][0]
     asked = row["conversations"][-1]["content"].rsplit("\n\n", 1)[-1]
-    calls = _CALL.findall(text)
+    closed = text[: text.rfind("</tool_call>") + 12]  # else each open call is searched to the end
+    calls = _CALL.findall(closed)
     if calls and "stock" in row:
         return len(calls) == 1 and _call_gives(calls[0], row, gold)
     marker = _MARKER.search(text)
