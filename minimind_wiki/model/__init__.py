@@ -5,7 +5,8 @@ Read in this order: `norm`, `rope`, `masks`, `attention`, `feedforward`, `block`
 
 from minimind_wiki.model.cache import KVCache
 from minimind_wiki.model.config import ModelConfig
+from minimind_wiki.model.pages import PagedCache
 from minimind_wiki.model.presets import PRESETS, preset
 from minimind_wiki.model.transformer import Transformer
 
-__all__ = ["PRESETS", "KVCache", "ModelConfig", "Transformer", "preset"]
+__all__ = ["PRESETS", "KVCache", "ModelConfig", "PagedCache", "Transformer", "preset"]

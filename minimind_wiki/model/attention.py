@@ -1,11 +1,11 @@
 """Self-attention with shared key-value heads (Vaswani et al. 2017, arXiv:1706.03762; GQA: Ainslie
 et al. 2023, arXiv:2305.13245).
 
-`causal_attention` is the formula. Three more compute the same, each the quickest somewhere:
+`causal_attention` is the formula. Four more compute the same, each the quickest somewhere:
 `fused_causal_attention` is torch's kernel, which never writes the T × S score matrix;
 `packed_attention` runs it on the documents of packed rows one by one (on a CPU); `flex_attention`
-skips what a mask hides (on CUDA, compiled). A `View` says which of them a layer uses and what it
-sees; tests hold all four equal.
+skips what a mask hides (on CUDA, compiled); `paged_attention` reads the keys of many requests from
+a cache in blocks. A `View` says which of them a layer uses and what it sees; tests hold all equal.
 
 Shapes: B batch, T query positions, S key positions (the queries are the last T of them), H query
 heads, K key-value heads, G = H / K query heads to a key head, D head_dim.
@@ -14,7 +14,7 @@ heads, K key-value heads, G = H / K query heads to a key head, D head_dim.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,11 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from minimind_wiki.model.cache import KVCache
+from minimind_wiki.model.cache import Cache
 from minimind_wiki.model.config import ModelConfig
 from minimind_wiki.model.linear import Linear
 from minimind_wiki.model.masks import Lengths, causal_mask
 from minimind_wiki.model.norm import RMSNorm
+from minimind_wiki.model.pages import Part, read_blocks
 from minimind_wiki.model.rope import apply_rope
 
 
@@ -42,6 +43,7 @@ class View(NamedTuple):
     lengths: Lengths | None = None  # document by document
     blocks: BlockMask | None = None  # FlexAttention
     score: Callable[..., Tensor] | None = None  # what FlexAttention adds
+    pages: Sequence[Part] | None = None  # the requests of a flat row, over a cache in blocks
 
 
 ALL_BEFORE = View()
@@ -109,8 +111,27 @@ def packed_attention(
         return torch.cat(rows).to(v_BKTD.dtype)
 
 
+def paged_attention(q_1HTD: Tensor, keys: Tensor, values: Tensor, parts: Sequence[Part]) -> Tensor:
+    """`causal_attention` of each request of a flat row on its own text, (1, H, T, D).
+
+    `keys` and `values` are all blocks of a layer, (blocks, size, K, D), the new tokens' included.
+    """
+    (heads, _, dim), out = q_1HTD.shape[1:], []
+    for part in parts:
+        requests, time = part.place_RT.shape
+        q_HTD = q_1HTD[0, :, part.first : part.first + requests * time]
+        q_RHTD = q_HTD.unflatten(1, (requests, time)).transpose(0, 1)
+        k_RKSD = read_blocks(keys, part.table_RN, part.keys)
+        v_RKSD = read_blocks(values, part.table_RN, part.keys)
+        y_RHTD = fused_causal_attention(q_RHTD, k_RKSD, v_RKSD, part.mask)
+        out.append(y_RHTD.transpose(0, 1).reshape(heads, requests * time, dim))
+    return torch.cat(out, dim=1)[None]
+
+
 def attend(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, view: View) -> Tensor:
     """What the queries gather from what they see, (B, H, T, D), computed as the view says."""
+    if view.pages is not None:
+        return paged_attention(q_BHTD, k_BKSD, v_BKSD, view.pages)
     if view.blocks is not None:
         many = q_BHTD.shape[1] != k_BKSD.shape[1]
         out = flex_attention(q_BHTD, k_BKSD, v_BKSD, view.score, view.blocks, enable_gqa=many)
@@ -145,7 +166,7 @@ class Attention(nn.Module):
         self,
         x_BTD: Tensor,
         rope: tuple[Tensor, Tensor] | None = None,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
         view: View = ALL_BEFORE,
     ) -> Tensor:
         q_BHTD = self._heads(self.q_proj(x_BTD), self.q_norm)
@@ -156,11 +177,13 @@ class Attention(nn.Module):
         # Dynamic scaling turns old keys anew for every length, so the cache keeps them unturned
         # (arXiv:2309.00071 asks for it); transformers keeps each as its own length turned it.
         # Exact in one layer: in deeper ones an old key comes from what was seen with old turns.
-        if rope is not None and not self.turns_late:
+        # The texts of a flat row stay in the trained length, where nothing is scaled.
+        late = self.turns_late and view.pages is None
+        if rope is not None and not late:
             k_BKTD = apply_rope(k_BKTD, *rope)
         if cache is not None:
             k_BKTD, v_BKTD = cache.extend(self.layer, k_BKTD, v_BKTD)
-        if rope is not None and self.turns_late:
+        if rope is not None and late:
             k_BKTD = apply_rope(k_BKTD, *rope)
         return self.o_proj(attend(q_BHTD, k_BKTD, v_BKTD, view).transpose(1, 2).flatten(2))
 

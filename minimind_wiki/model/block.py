@@ -11,7 +11,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from minimind_wiki.model.attention import ALL_BEFORE, Attention, View
-from minimind_wiki.model.cache import KVCache
+from minimind_wiki.model.cache import Cache
 from minimind_wiki.model.config import ModelConfig
 from minimind_wiki.model.feedforward import MLP, SwiGLU
 from minimind_wiki.model.moe import MixtureOfExperts
@@ -47,7 +47,7 @@ class Block(nn.Module):
         self,
         x_BTD: Tensor,
         rope: tuple[Tensor, Tensor] | None = None,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
         view: View = ALL_BEFORE,
     ) -> Tensor:
         x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rope, cache, view)

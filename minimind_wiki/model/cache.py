@@ -8,11 +8,21 @@ Shapes: L layers, B batch, K key-value heads, S room in tokens, T new tokens, D 
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.model.config import ModelConfig
+
+
+class Cache(Protocol):
+    """What attention asks of a cache; `pages.PagedCache` is the other one."""
+
+    def extend(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Store one layer's new keys and values, and return what the view reads."""
+        ...
 
 
 class KVCache:

@@ -117,6 +117,10 @@ class RotaryTables(nn.Module):
             return self._tables(stop, self.cos.device)
         return self.cos[start:stop], self.sin[start:stop]
 
+    def at(self, place_T: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin of these positions, each (T, D/2); "dynamic" as in the trained length."""
+        return self.cos[place_T], self.sin[place_T]
+
     def _tables(self, length: int = 0, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
         frequency_D, factor = scaled_frequencies(self.config, length, device)
         return turns(length or self.config.max_position_embeddings, frequency_D, factor)

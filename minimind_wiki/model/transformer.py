@@ -27,9 +27,10 @@ from minimind_wiki.model.cache import KVCache
 from minimind_wiki.model.config import ModelConfig
 from minimind_wiki.model.linear import Linear
 from minimind_wiki.model.masks import positions_in
+from minimind_wiki.model.pages import PagedCache
 from minimind_wiki.model.positions import sinusoidal
 from minimind_wiki.model.rope_scaling import RotaryTables
-from minimind_wiki.model.views import layer_views
+from minimind_wiki.model.views import layer_views, paged_views
 
 RESIDUAL_WRITERS = ("o_proj.weight", "down_proj.weight")
 
@@ -53,9 +54,11 @@ class Decoder(nn.Module):
     def forward(
         self,
         ids_BT: Tensor,
-        cache: KVCache | None = None,
+        cache: KVCache | PagedCache | None = None,
         documents_BT: Tensor | None = None,
     ) -> Tensor:
+        if isinstance(cache, PagedCache):
+            return self.flat(ids_BT, cache)
         start = 0 if cache is None else cache.length
         stop = start + ids_BT.shape[-1]
         self._check(ids_BT, stop, cache, documents_BT)
@@ -70,15 +73,27 @@ class Decoder(nn.Module):
             cache.advance(ids_BT.shape[1])
         return self.norm(x_BTD)
 
-    def _embed(self, ids_BT: Tensor, start: int, documents_BT: Tensor | None) -> Tensor:
+    def flat(self, ids_1T: Tensor, cache: PagedCache) -> Tensor:
+        """New tokens of many requests in one row, as `cache.lay` made it; (1, T, D)."""
+        x_1TD = self._embed(ids_1T, place=cache.place_T)
+        rope = None if self.rotary is None else self.rotary.at(cache.place_T)
+        views = paged_views(self.config, cache.parts)
+        for layer, view in zip(self.layers, views, strict=True):
+            x_1TD = layer(x_1TD, rope, cache, view)
+        return self.norm(x_1TD)
+
+    def _embed(
+        self, ids_BT: Tensor, start: int = 0, documents_BT: Tensor | None = None,
+        place: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Token embeddings, with what absolute positions add; they begin anew in each document."""
         x_BTD = self.embed_tokens(ids_BT)
         if self.config.positions not in ("learned", "sinusoidal"):
             return x_BTD
-        if documents_BT is None:
-            place = torch.arange(start, start + ids_BT.shape[1], device=ids_BT.device)
-        else:
+        if documents_BT is not None:
             place = positions_in(documents_BT)
+        elif place is None:
+            place = torch.arange(start, start + ids_BT.shape[1], device=ids_BT.device)
         if self.embed_positions is not None:
             return x_BTD + self.embed_positions(place).to(x_BTD.dtype)
         # sines of size 1 would drown embeddings that start at 0.02: sqrt(D), as in the paper
@@ -139,12 +154,13 @@ class Transformer(nn.Module):
     def forward(
         self,
         ids_BT: Tensor,
-        cache: KVCache | None = None,
+        cache: KVCache | PagedCache | None = None,
         documents_BT: Tensor | None = None,
     ) -> Tensor:
         """Scores of the next token at every position, (B, T, V).
 
-        With a cache, the ids continue the tokens that it holds, and are added to it. In packed
+        With a cache, the ids continue the tokens that it holds, and are added to it; with a
+        `PagedCache` they are the row of many requests that its `lay` returned. In packed
         rows `documents_BT` numbers the document of each token (see `minimind_wiki.data.packing`),
         and no token sees another document. Raises WrongCall if the shape is not (B, T), the
         sequence is too long for the model, or both a cache and documents are given.

@@ -5,6 +5,8 @@ Shapes: B batch, T query positions, S key positions, H heads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask
@@ -19,6 +21,7 @@ from minimind_wiki.model.masks import (
     document_starts,
     sees,
 )
+from minimind_wiki.model.pages import Part, mask_of
 from minimind_wiki.model.positions import alibi_bias, alibi_slopes
 
 BACKENDS = ("auto", "plain", "fused", "packed", "flex")
@@ -96,3 +99,13 @@ def flex_view(
 
     blocks = create_block_mask(allowed, batch, None, time, time, device=device)
     return View(blocks=blocks, score=score if config.positions == "alibi" else None)
+
+
+def paged_views(config: ModelConfig, parts: Sequence[Part]) -> list[View]:
+    """What each layer sees in a flat row of many requests, from the blocks of their texts."""
+    windows = [config.window(layer) for layer in range(config.num_hidden_layers)]
+    views = {
+        window: View(pages=[part._replace(mask=mask_of(config, part, window)) for part in parts])
+        for window in sorted(set(windows))
+    }
+    return [views[window] for window in windows]
