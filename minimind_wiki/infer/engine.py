@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from minimind_wiki.errors import WrongCall
+from minimind_wiki.infer.draw import Drawer, Drawn, draw
 from minimind_wiki.infer.paged import Blocks
 from minimind_wiki.infer.request import Finish, Request, Token
-from minimind_wiki.infer.sampling import check_sampling, sample_next
 from minimind_wiki.infer.schedule import Schedule, Text
 from minimind_wiki.model import PagedCache, Transformer
 from minimind_wiki.model.pages import Step
@@ -42,7 +42,7 @@ class Work(Text):
     request: Request
     most: int
     """Tokens with which the text ends at the latest."""
-    generator: torch.Generator
+    drawer: Drawer
 
 
 class Engine:
@@ -92,7 +92,7 @@ class Engine:
 
         An answer ends where the context is full, even before `max_new_tokens`.
         """
-        prompt, sampling = list(request.prompt), request.sampling
+        prompt = list(request.prompt)
         most = min(len(prompt) + request.max_new_tokens, self.context)
         room = len(self.blocks.users) * self.blocks.size
         if not prompt:
@@ -112,14 +112,9 @@ class Engine:
                 f"prompt and answer may take {most - 1} tokens, and the cache has room for {room}; "
                 "ask for less, or make the engine with more room."
             )
-        check_sampling(sampling.temperature, sampling.top_k, sampling.top_p)
-        generator = torch.Generator(self.model.lm_head.weight.device)
-        if sampling.seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(sampling.seed)
+        drawer = Drawer(request, vocabulary, self.model.lm_head.weight.device)
         self.added += 1
-        work = Work(prompt, number=self.added, request=request, most=most, generator=generator)
+        work = Work(prompt, number=self.added, request=request, most=most, drawer=drawer)
         self.works[self.added] = work
         self.schedule.waiting.append(work)
         return self.added
@@ -148,22 +143,15 @@ class Engine:
             raise
         if not works:
             return []
-        finite = logits_RV.isfinite().all(dim=1).tolist()
-        best = logits_RV.argmax(dim=-1).tolist()
-        out = []
-        for row, work in enumerate(works):
-            if not finite[row]:
-                out.append((work.number, self._fail(work)))
-                continue
-            sampling, token = work.request.sampling, best[row]
-            if sampling.temperature > 0:
-                drawn = sample_next(
-                    logits_RV[row : row + 1], sampling.temperature, sampling.top_k, sampling.top_p,
-                    work.generator,
-                )  # fmt: skip
-                token = int(drawn)
-            out.append((work.number, self._take(work, token)))
-        return out
+        out, whole = [], []
+        for row, finite in enumerate(logits_RV.amax(dim=-1).isfinite().tolist()):
+            if finite:
+                whole.append(row)
+            else:
+                out.append(self._break(works[row]))
+        works = [works[row] for row in whole]
+        drawn = draw(logits_RV[whole], [work.drawer for work in works]) if works else []
+        return out + [self._take(*pair) for pair in zip(works, drawn, strict=True)]
 
     def _compute(self, plan: list[tuple[Text, int]]) -> tuple[list[Work], Tensor]:
         """Who draws a token now, and the scores for it, (R, V)."""
@@ -181,20 +169,23 @@ class Engine:
             text.stored += count
         return works, self.model.lm_head(hidden_1TD[0, rows])
 
-    def _take(self, work: Work, token: int) -> Token:
+    def _take(self, work: Work, drawn: Drawn) -> tuple[int, Token]:
         """Add a drawn token to its text, and see whether that ends it."""
-        work.ids.append(token)
+        if drawn.error:
+            self.cancel(work.number)
+            return work.number, Token(-1, "", finish="error", error=drawn.error)
+        work.ids.append(drawn.id)
         finish: Finish | None = None
-        if token in work.request.stop_ids:
+        if drawn.id in work.request.stop_ids:
             finish = "stop"
         elif len(work.ids) >= work.most:
             finish = "length"
         if finish is not None:
             self.cancel(work.number)
-        return Token(token, "", finish=finish)
+        return work.number, Token(drawn.id, "", drawn.logprob, drawn.top, finish)
 
-    def _fail(self, work: Work) -> Token:
+    def _break(self, work: Work) -> tuple[int, Token]:
         """End a request whose numbers broke. Its blocks must not be found, nor stay broken."""
         del self.works[work.number]
         self.cache.wipe(self.schedule.remove(work, wipe=True))
-        return Token(-1, "", finish="error", error=BROKEN)
+        return work.number, Token(-1, "", finish="error", error=BROKEN)
