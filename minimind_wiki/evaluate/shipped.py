@@ -1,6 +1,7 @@
 """The small trained models that ship in `models/`, and how they are checked.
 
-    models/NAME/            a model folder in bfloat16: half the bytes, and what it is scored with
+    models/NAME/            a model folder in bfloat16: half the bytes, and what it is scored with;
+                            or a LoRA beside one of them, in float32
     models/NAME/ship.json   sha256 of every other file, parameters, command, world exam
 
 The exam's items are a function of (split, seed), so whoever scores the folder again asks the same
@@ -20,10 +21,13 @@ import torch
 
 from minimind_wiki.data.download import file_sha256
 from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.evaluate.chat_exam import chat_examiner
 from minimind_wiki.evaluate.likelihood import log_likelihood
+from minimind_wiki.evaluate.manner import speaks_in_chats, text_begin
 from minimind_wiki.evaluate.tricks import Item
 from minimind_wiki.evaluate.world_exam import Score, by_likelihood, exam
 from minimind_wiki.infer import load_model_folder, save_model_folder
+from minimind_wiki.infer.adapter import CONFIG, is_adapter
 
 SHIP = "ship.json"
 
@@ -31,25 +35,24 @@ SHIP = "ship.json"
 def examiner(
     folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
 ) -> Callable[[Item], bool]:
-    """The judge of `world_exam.exam` for a model folder, by likelihood; `dtype`: as it is stored.
+    """The judge of `world_exam.exam` for a model folder, by likelihood: in chat for one that was
+    tuned to it, else in plain text. `dtype`: as it is stored.
 
     The model is loaded once, here. MinimindError if the folder has no tokenizer.
     """
     model, tokenizer = load_model_folder(folder, device, dtype)
     if tokenizer is None:
         raise MinimindError(f"{folder} has no tokenizer, so it cannot read a question.")
-    return partial(by_likelihood, log_likelihood(model, tokenizer, document_begin(folder)))
-
-
-def document_begin(folder: Path) -> tuple[int, ...]:
-    """The ids that begin each document of the model's training, as its run.json says; or none."""
-    path = folder / "run.json"
-    run = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return tuple(run.get("document_begin", ()))
+    if speaks_in_chats(folder):
+        return chat_examiner(model, tokenizer, text_begin(folder))
+    return partial(by_likelihood, log_likelihood(model, tokenizer, text_begin(folder)))
 
 
 def ship(run: Path, name: str, root: Path, items: int) -> Path:
-    """Put the model of a finished run into `root/name`, scored. WrongCall if the name is taken."""
+    """Put the model of a finished run into `root/name`, scored. WrongCall if the name is taken.
+
+    Of a run that trained a LoRA beside a model that ships, only the LoRA is kept.
+    """
     target = root / name
     if target.exists():
         raise WrongCall(
@@ -61,7 +64,11 @@ def ship(run: Path, name: str, root: Path, items: int) -> Path:
     about = json.loads((run / "run.json").read_text(encoding="utf-8"))
     parts = root / f".{name}"
     shutil.rmtree(parts, ignore_errors=True)
-    save_model_folder(parts, model.to(torch.bfloat16), tokenizer, about)
+    begun = Path(about.get("init", {}).get("folder", ""))
+    if is_adapter(run / "adapter") and begun.resolve().parent == root.resolve():
+        _copy_adapter(run, parts, f"../{begun.name}")
+    else:
+        save_model_folder(parts, model.to(torch.bfloat16), tokenizer, about)
     scores = exam(examiner(parts, dtype=torch.float32), items)
     entry = {
         "parameters": model.num_parameters(),
@@ -74,6 +81,15 @@ def ship(run: Path, name: str, root: Path, items: int) -> Path:
     (parts / SHIP).write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     parts.rename(target)
     return target
+
+
+def _copy_adapter(run: Path, target: Path, base: str) -> None:
+    """The run's LoRA and its run.json; `base` is the model's folder as seen from there."""
+    shutil.copytree(run / "adapter", target)
+    config = json.loads((target / CONFIG).read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base
+    (target / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    shutil.copy(run / "run.json", target / "run.json")
 
 
 def shipped(root: Path) -> dict[str, dict[str, Any]]:

@@ -23,6 +23,13 @@ from safetensors.torch import save_file
 
 from minimind_wiki import __version__
 from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.infer.adapter import (
+    base_folder,
+    is_adapter,
+    merge_stored,
+    read_adapter,
+    whole_folder,
+)
 from minimind_wiki.infer.hub_config import config_from_hub, config_to_hub
 from minimind_wiki.infer.hub_tensors import tensors_from_hub, tensors_to_hub
 from minimind_wiki.infer.read import WEIGHTS, check_tensors, read_json, read_tensors
@@ -102,10 +109,11 @@ def load_model_folder(
     dtype: torch.dtype | None = None,
     with_tokenizer: bool = True,
 ) -> tuple[Transformer, Any]:
-    """Read a folder of ours or of transformers; return (model, tokenizer or None).
+    """Read a folder of ours, of transformers or of a LoRA; return (model, tokenizer or None).
 
-    The weights keep the file's number format unless `dtype` is given. Raises MinimindError, with
-    the file and what to do, if something is missing, damaged or not of config.json's shape.
+    The weights keep the file's number format unless `dtype` is given; an adapter's model comes in
+    float32, with the adapter merged (see `infer.adapter`). Raises MinimindError, with the file and
+    what to do, if something is missing, damaged or not of config.json's shape.
     `with_tokenizer=False` reads the model alone, for a folder whose tokenizer is not ours.
     """
     path = Path(path)
@@ -113,6 +121,13 @@ def load_model_folder(
         left = [p for p in (_beside(path, "old"), _beside(path, "new")) if p.is_dir()]
         hint = f"an interrupted save left {left[0]}; rename it" if left else "check the path"
         raise MinimindError(f"there is no model folder {path}; {hint}.")
+    if is_adapter(path):
+        whole_folder(path)  # which is an error where adapters name each other
+        # in 16 bits a small change would be lost in the rounding of what it is added to
+        model, tokenizer = load_model_folder(base_folder(path), device, torch.float32,
+                                             with_tokenizer)  # fmt: skip
+        merge_stored(read_adapter(path, model), model)
+        return model.to(dtype or torch.float32), tokenizer
     hub = read_json(path / "config.json")
     try:
         config = config_from_hub(hub)

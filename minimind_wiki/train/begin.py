@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.infer.adapter import whole_folder
 from minimind_wiki.model import ModelConfig, preset
 from minimind_wiki.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
 from minimind_wiki.train.config import TrainConfig
@@ -73,8 +74,8 @@ def begin(
 
 
 def open_tokenizer(spec: str) -> Tokenizer:
-    """The tokenizer that `--tokenizer spec` means."""
-    return ByteTokenizer() if spec == "bytes" else load_tokenizer(spec)
+    """The tokenizer that `--tokenizer spec` means, or that of a model folder."""
+    return ByteTokenizer() if spec == "bytes" else load_tokenizer(whole_folder(Path(spec)))
 
 
 def refuse_other(saved: dict[str, Any], about: dict[str, Any], out: Path) -> None:

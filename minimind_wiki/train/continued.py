@@ -11,7 +11,6 @@ Shapes: B rows, T tokens in each.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -25,6 +24,7 @@ from torch import Tensor
 from minimind_wiki.data.download import file_sha256
 from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer import load_model_folder
+from minimind_wiki.infer.adapter import base_folder, is_adapter
 from minimind_wiki.model import ModelConfig, Transformer
 from minimind_wiki.tokenizer import Tokenizer
 from minimind_wiki.train.batches import Tokens
@@ -54,21 +54,14 @@ def shape_of(
     return model.config, tokenizer
 
 
-def document_begin(folder: str) -> list[int]:
-    """The ids with which each text began when the model in a folder was trained; [] if unknown."""
-    try:
-        run = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
-        return [int(number) for number in run["document_begin"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
 def weights_hash(folder: Path) -> str:
-    """sha256 over the weight files of a model folder, so that a record says which weights."""
-    found = sorted(folder.glob("*.safetensors"))
+    """sha256 over the weight files of a model folder, and of those that an adapter's folder builds
+    on, so that a record says which weights."""
     digest = hashlib.sha256()
-    for file in found:
+    for file in sorted(folder.glob("*.safetensors")):
         digest.update(bytes.fromhex(file_sha256(file)))
+    if is_adapter(folder):
+        digest.update(bytes.fromhex(weights_hash(base_folder(folder))))
     return digest.hexdigest()
 
 

@@ -12,29 +12,17 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
-from minimind_wiki.infer.read import read_json
+from minimind_wiki.infer.adapter import CONFIG, PREFIX, WEIGHTS, read_adapter
 from minimind_wiki.model import Transformer
 from minimind_wiki.train.lora import LoraConfig
 from minimind_wiki.train.lora_model import adapters, add_adapter, lora_layers
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_PREFIX = "base_model.model."
 _ELSEWHERE = (".experts.", ".shared_experts.", ".mlp.gate.", ".shared_expert_gate.")
-_READ = {"peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora"}
-_SAYS_NOTHING = {  # of the numbers that an adapter computes
-    "task_type", "auto_mapping", "base_model_name_or_path", "revision", "inference_mode",
-    "peft_version", "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
-    "megatron_core", "megatron_config", "qalora_group_size", "runtime_config",
-    "ensure_weight_tying",
-}  # fmt: skip
-_PLAIN_START = (True, False, None, "gaussian", "orthogonal", "eva")  # others change the base too
 
 
 def save_adapter(
@@ -60,7 +48,7 @@ def save_adapter(
         "inference_mode": True, "target_modules": _targets(config, list(layers)),
     }  # fmt: skip
     tensors = {
-        f"{_PREFIX}{layer}.lora_{letter}.weight": matrix.detach().contiguous()
+        f"{PREFIX}{layer}.lora_{letter}.weight": matrix.detach().contiguous()
         for layer, module in layers.items()
         for letter, matrix in (("A", module.lora_A[name]), ("B", module.lora_B[name]))
     }
@@ -91,39 +79,16 @@ def load_adapter(path: str | Path, model: Transformer, name: str = "default") ->
     or damaged, an option that this package does not compute, or tensors of another model's shape;
     the model is then as before.
     """
-    path = Path(path)
-    about = read_json(path / CONFIG)
-    _check_options(path / CONFIG, about)
-    try:
-        found = load_file(path / WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise MinimindError(f"{path / WEIGHTS} is missing or damaged ({error}).") from error
-    layers = sorted({n.removeprefix(_PREFIX).rpartition(".lora_")[0] for n in found})
-    modules = dict(model.named_modules())
-    shapes = {}
-    for layer in layers:
-        if not hasattr(modules.get(layer), "in_features"):
-            raise MinimindError(f"{path / WEIGHTS} adapts {layer}, which this model does not have.")
-        inputs, outputs = modules[layer].in_features, modules[layer].out_features
-        shapes[f"{_PREFIX}{layer}.lora_A.weight"] = (about["r"], inputs)
-        shapes[f"{_PREFIX}{layer}.lora_B.weight"] = (outputs, about["r"])
-    for key in sorted(shapes.keys() | found.keys()):
-        there = tuple(found[key].shape) if key in found else "no tensor"
-        if there != shapes.get(key):
-            raise MinimindError(
-                f"{path / WEIGHTS} has {there} for {key}, but {shapes.get(key, 'nothing')} belongs "
-                "there; use the model and the adapter_config.json that it was trained with."
-            )
-    config = LoraConfig(
-        targets=",".join(layers), rank=about["r"], alpha=about.get("lora_alpha", 8),
-        rslora=bool(about.get("use_rslora")), dropout=about.get("lora_dropout", 0.0),
-    )  # fmt: skip
+    stored = read_adapter(Path(path), model)
+    config = LoraConfig(",".join(stored.layers), stored.rank, stored.alpha, stored.rslora,
+                        stored.dropout)  # fmt: skip
     add_adapter(model, config, name)
     with torch.no_grad():
         for layer, module in lora_layers(model).items():
             if name in module.settings:
-                module.lora_A[name].copy_(found[f"{_PREFIX}{layer}.lora_A.weight"])
-                module.lora_B[name].copy_(found[f"{_PREFIX}{layer}.lora_B.weight"])
+                a_RI, b_OR = stored.layers[layer]
+                module.lora_A[name].copy_(a_RI)
+                module.lora_B[name].copy_(b_OR)
     return config
 
 
@@ -144,27 +109,6 @@ def _check_layout(layout: str, layers: list[str]) -> None:
             f"PEFT cannot read an adapter of {strange[0]}: transformers' {layout} joins this "
             "matrix with others. Merge the adapter and save the whole model, or adapt only layers "
             "that both have (attention, dense feed-forward)."
-        )
-
-
-def _check_options(file: Path, about: dict[str, Any]) -> None:
-    if about.get("peft_type") != "LORA" or not isinstance(about.get("r"), int):
-        raise MinimindError(f"{file} describes no LoRA adapter with a rank; give another folder.")
-    strange = {
-        key: value
-        for key, value in about.items()
-        if value and key not in _READ | _SAYS_NOTHING | {"bias", "init_lora_weights"}
-    }
-    if about.get("bias", "none") != "none":
-        strange["bias"] = about["bias"]
-    start = about.get("init_lora_weights")
-    if start not in _PLAIN_START:
-        strange["init_lora_weights"] = start
-    if strange:
-        key, value = next(iter(strange.items()))
-        raise MinimindError(
-            f"{file} sets {key} to {value!r}, which this package does not compute; merge the "
-            "adapter with PEFT and load the merged model."
         )
 
 

@@ -22,6 +22,7 @@ import torch
 from minimind_wiki import __version__
 from minimind_wiki.data import Corpus
 from minimind_wiki.errors import WrongCall
+from minimind_wiki.evaluate.manner import text_begin
 from minimind_wiki.infer import load_model_folder
 from minimind_wiki.model import Transformer
 from minimind_wiki.tokenizer import Tokenizer
@@ -36,7 +37,7 @@ from minimind_wiki.train.begin import (
 from minimind_wiki.train.bigram import bigram_loss
 from minimind_wiki.train.checkpoint import load_training_state, save_checkpoint, save_together
 from minimind_wiki.train.config import TrainConfig, command
-from minimind_wiki.train.continued import document_begin, freeze, mix
+from minimind_wiki.train.continued import freeze, mix
 from minimind_wiki.train.device import Place, choose, hardware
 from minimind_wiki.train.extra import adapt, attach, plain
 from minimind_wiki.train.faults import size
@@ -229,7 +230,7 @@ def _train(
             for logger in loggers:
                 logger.close()
     windows = sum(len(part.ids_BT) for part in feed.held_out)
-    first = list(feed.begin) if feed.begin or not config.init else document_begin(config.init)
+    first = list(feed.begin) if feed.begin or not config.init else [*text_begin(Path(config.init))]
     known = {"document_begin": first, "floor_bits_per_byte": feed.floor}
     with plain(model):
         run = about | known | describe(state, bigram, model, place, windows, finished)

@@ -79,10 +79,10 @@ def begun(model: Path | None, verb: Verb, given: dict[str, Any]) -> tuple[TrainC
     """Settings of a new run. WrongCall without a model or for a field that cannot work."""
     if model is None:
         raise WrongCall(f"minimind {verb.name} begins with a trained model: give --model DIR.")
-    from minimind_wiki.verbs.generate import find_model
+    from minimind_wiki.verbs.generate import find_model, is_model
 
     folder = find_model(model)
-    if not (folder / "config.json").exists():
+    if not is_model(folder):
         raise WrongCall(f"{model} is no model folder: it has no config.json. Check --model.")
     usual: dict[str, Any] = {"data": verb.data, "context_length": context_of(folder)}
     usual |= USUAL | verb.usual
@@ -95,6 +95,10 @@ def begun(model: Path | None, verb: Verb, given: dict[str, Any]) -> tuple[TrainC
 
 def context_of(folder: Path) -> int:
     """Tokens in a row when the model was trained, else what it accepts."""
+    from minimind_wiki.infer.adapter import whole_folder
+
+    if not (folder / "run.json").exists():
+        folder = whole_folder(folder)
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         return int(run["settings"]["context_length"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         raise WrongCall("kl is a distance between two models; give the other with --against DIR.")
     if args.against and not set(tasks) & set(COMPARED):
         raise WrongCall(f"--against is for the tasks {' and '.join(COMPARED)}; leave it out.")
+    from minimind_wiki.evaluate.manner import speaks_in_chats
     from minimind_wiki.train.device import choose
     from minimind_wiki.verbs.generate import find_model
 
@@ -115,34 +115,9 @@ def load(folder: Path, device: Any) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def read(file: Path) -> dict[str, Any]:
-    """A JSON file of a model folder; empty if there is none."""
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
-
-
-def speaks_in_chats(folder: Path) -> bool:
-    """Whether a method of fine-tuning made the model, and its tokenizer has a chat template."""
-    template = read(folder / "tokenizer_config.json").get("chat_template")
-    return bool(read(folder / "run.json").get("method") and template)
-
-
-def text_begin(folder: Path) -> tuple[int, ...]:
-    """The ids that begin a plain text in the model's training; or none.
-
-    Fine-tuning reads no plain texts, so the run that it began with is asked. A model that is given
-    texts without the token that it knows them by seems to have forgotten some of what it knows.
-    """
-    run, seen = read(folder / "run.json"), {folder / "run.json"}
-    while run.get("method") and not run.get("document_begin"):
-        before = Path(run.get("init", {}).get("folder", "")) / "run.json"
-        if not before.is_file() or before in seen:  # a run in the folder that it began with
-            print(f"{folder} does not say how its texts begin, and the model that it was made from "
-                  "is gone; plain texts are read without a token before them.",
-                  file=sys.stderr)  # fmt: skip
-            return ()
-        run = read(before)
-        seen.add(before)
-    return tuple(run.get("document_begin", ()))
+def warn(line: str) -> None:
+    """To the one who reads errors."""
+    print(line, file=sys.stderr)
 
 
 # ---- the world exam
@@ -156,9 +131,10 @@ def world(subject: Subject, chat: bool) -> None:
     from minimind_wiki.evaluate.chat_exam import PLAIN, chat_examiner, section_marks
     from minimind_wiki.evaluate.intervals import mean_interval
     from minimind_wiki.evaluate.likelihood import log_likelihood
+    from minimind_wiki.evaluate.manner import text_begin
     from minimind_wiki.evaluate.world_exam import SECTIONS, by_likelihood, exam
 
-    args, begin = subject.args, text_begin(subject.folder)
+    args, begin = subject.args, text_begin(subject.folder, warn)
     if chat:
         judge = chat_examiner(*subject.model, begin)
         form = f"in chat, as it was trained ({', '.join(PLAIN)}: plain text)"

@@ -23,6 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-k", type=int, metavar="N", help="draw from the N likeliest only")
     parser.add_argument("--top-p", type=float, metavar="X",
                         help="draw from the likeliest that hold this probability")  # fmt: skip
+    parser.add_argument("--stop", action="append", default=[], metavar="T",
+                        help="end before this text; may be given several times")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="decides the draws (default: 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
@@ -32,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from minimind_wiki.infer import load_model_folder, stream
+    from minimind_wiki.infer.stops import TextStream
     from minimind_wiki.train.device import choose
     from minimind_wiki.train.report import printable
 
@@ -49,25 +52,29 @@ def run(args: argparse.Namespace) -> int:
     generator = torch.Generator(device=device).manual_seed(args.seed)
     tokens = stream(model, torch.tensor([prompt]), args.max_tokens, args.temperature,
                     args.top_k, args.top_p, generator, (tokenizer.eos_id,))  # fmt: skip
-    ids: list[int] = []
-    shown = 0
+    text = TextStream(tokenizer, args.stop)
+    begun = False
     for token_B in tokens:
-        if not ids:
+        if not begun:
             print(clean(args.prompt), end="", flush=True)
-        ids.append(int(token_B[0]))
-        text = tokenizer.decode(ids)
-        whole = len(text.rstrip("\N{REPLACEMENT CHARACTER}"))  # a character may be half drawn
-        print(clean(text[shown:whole]), end="", flush=True)
-        shown = max(shown, whole)
-    print(clean(tokenizer.decode(ids)[shown:]))
+            begun = True
+        print(clean(text.push(int(token_B[0]))), end="", flush=True)
+        if text.stopped:
+            break
+    print(clean(text.finish()))
     return 0
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder holds a model, or an adapter that makes one of another."""
+    return any((folder / name).exists() for name in ("config.json", "adapter_config.json"))
 
 
 def find_model(folder: Path) -> Path:
     """`folder` if it is a model; the newest checkpoint if it is a run that has not finished."""
     from minimind_wiki.train.checkpoint import list_checkpoints
 
-    if folder.is_dir() and not (folder / "config.json").exists():
+    if folder.is_dir() and not is_model(folder):
         found = list_checkpoints(folder)
         if found:
             step, checkpoint = found[-1]

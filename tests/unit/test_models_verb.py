@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from minimind_wiki.cli import main
+from minimind_wiki.errors import MinimindError
 from minimind_wiki.evaluate.shipped import exam_faults, faults, ship, shipped
 from minimind_wiki.infer import load_model_folder
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.pretrain import pretrain
+from minimind_wiki.train.sft import SftSettings, sft
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,60 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pretrain(config, out=root / "run")
     ship(root / "run", "small", root / "models", items=2)
     return root / "models"
+
+
+@pytest.fixture(scope="module")
+def tuned(models: Path) -> Path:
+    """Beside it a LoRA, and one on top of that, each of two steps of fine-tuning."""
+    root = Path(shutil.copytree(models, models.parent / "tuned"))
+    for name, base, seed in (("asked", "small", 0), ("again", "asked", 1)):
+        config = TrainConfig(
+            init=str(root / base), data="world/instructions", steps=2, batch_size=2, seed=seed,
+            context_length=256, eval_windows=2, sample_tokens=0, device="cpu", lora_rank=2,
+            learning_rate=0.1, lora_targets="q_proj",
+        )  # fmt: skip
+        sft(config, SftSettings(gold_items=0), models.parent / f"run-{name}")
+        ship(models.parent / f"run-{name}", name, root, items=2)
+    return root
+
+
+def test_of_a_lora_beside_a_shipped_model_only_the_lora_is_kept(models: Path, tuned: Path) -> None:
+    for name in ("asked", "again"):
+        assert not (tuned / name / "model.safetensors").exists()
+        trained, _ = load_model_folder(models.parent / f"run-{name}")
+        shipped_model, tokenizer = load_model_folder(tuned / name)
+        assert tokenizer.vocab_size == 259
+        for key, tensor in trained.state_dict().items():
+            assert torch.allclose(shipped_model.state_dict()[key], tensor, atol=1e-6), key
+        entry = shipped(tuned)[name]
+        assert faults(tuned / name, entry) == exam_faults(tuned / name, entry) == []
+    first, second = (load_model_folder(tuned / n)[0].state_dict() for n in ("asked", "again"))
+    assert any(not torch.equal(first[key], second[key]) for key in first)
+    half, _ = load_model_folder(tuned / "again", dtype=torch.bfloat16)
+    assert next(half.parameters()).dtype is torch.bfloat16
+
+
+def test_an_adapter_says_when_its_model_is_gone(tuned: Path, tmp_path: Path) -> None:
+    alone = Path(shutil.copytree(tuned / "asked", tmp_path / "asked"))
+    with pytest.raises(MinimindError, match=r"belongs to the model '../small', which is not here"):
+        load_model_folder(alone)
+    config = json.loads((alone / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "../asked"
+    (alone / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(MinimindError, match="names itself"):
+        load_model_folder(alone)
+
+
+def test_an_adapter_can_be_asked_and_trained_further(tuned: Path, tmp_path: Path, capsys) -> None:
+    assert main(["generate", str(tuned / "again"), "--prompt", "a", "--max-tokens", "2"]) == 0
+    out = tmp_path / "more"
+    words = ["--steps", "1", "--batch-size", "2", "--eval-windows", "2", "--device", "cpu"]
+    assert main(["sft", "--model", str(tuned / "again"), "--out", str(out), *words]) == 0
+    about = json.loads((out / "run.json").read_text())
+    assert about["settings"]["context_length"] == 256 and about["init"]["sha256"]
+    assert len(load_model_folder(out)[0].state_dict()) == len(
+        load_model_folder(tuned / "small")[0].state_dict()
+    )
 
 
 @pytest.fixture
