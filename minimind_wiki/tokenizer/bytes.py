@@ -69,6 +69,12 @@ class ByteTokenizer:
         """How many bytes of text the token stands for: one, or none for a special token."""
         return 1 if token < 256 else 0
 
+    def token_bytes(self, token: int) -> bytes:
+        """The byte that the token stands for; none for a special token. ValueError for no id."""
+        if not 0 <= token < self.vocab_size:
+            raise ValueError(f"id {token} is not in 0..{self.vocab_size - 1}")
+        return bytes([token][: self.byte_length(token)])
+
     @cached_property
     def fingerprint(self) -> str:
         """See `fingerprint_of`."""

@@ -8,13 +8,14 @@ a text becomes a control token. The library by itself only keeps *special* token
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
-from minimind_wiki.tokenizer.bpe import CHARACTERS, Progress, first_entries
+from minimind_wiki.tokenizer.bpe import BYTES, CHARACTERS, Progress, first_entries
 from minimind_wiki.tokenizer.bytes import SPECIALS
 from minimind_wiki.tokenizer.folder import CONFIG, folder_config, save_folder
 from minimind_wiki.tokenizer.layout import CHATML
@@ -24,6 +25,7 @@ KINDS = ("bpe", "unigram", "wordpiece")
 ROLES = dict(zip(("pad", "bos", "eos"), SPECIALS, strict=True))
 # WordPiece's mark for the middle of a word: BERT's "##" would make the text "###" a middle "#".
 MIDDLE = "\u2581"
+SPACE = "\u2581"  # how SentencePiece writes a space
 LONGEST = 500  # bytes of a word that WordPiece reads at once
 JINJA = "chat_template.jinja"  # where newer transformers put it
 
@@ -243,19 +245,51 @@ class LibraryTokenizer:
 
     @cached_property
     def _lengths(self) -> list[int]:
-        decoder = self.parts.get("decoder") or {}
-        steps = {step.get("type") for step in decoder.get("decoders", [decoder])}
-        if "ByteLevel" not in steps:
+        if "ByteLevel" not in self._decoding:
             raise MinimindError(
                 f"{self.name} is not byte-level, so its tokens have no length in bytes, and a loss "
                 "per byte cannot be computed. Take a byte-level tokenizer."
             )
+        return [len(spelled) for spelled in self._bytes]
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of text that the token stands for; none for an added one.
+
+        MinimindError for a tokenizer whose tokens are pieces of neither bytes nor text (BERT's).
+        """
+        if not 0 <= token < self.vocab_size:
+            raise ValueError(f"id {token} is not in 0..{self.vocab_size - 1}")
+        return self._bytes[token]
+
+    @cached_property
+    def _decoding(self) -> set[str]:
+        """The kinds of steps that turn tokens into text."""
+        decoder = self.parts.get("decoder") or {}
+        return {step.get("type", "") for step in decoder.get("decoders", [decoder])}
+
+    @cached_property
+    def _bytes(self) -> list[bytes]:
+        """What each id stands for: by GPT-2's table of bytes, or as SentencePiece writes it."""
+        byte_level = "ByteLevel" in self._decoding
+        if not byte_level and not {"Metaspace", "ByteFallback"} & self._decoding:
+            raise MinimindError(
+                f"{self.name} is neither byte-level nor SentencePiece's, so a text cannot be put "
+                "together from its tokens one by one. Take another tokenizer."
+            )
         added = set(self.special_ids.values())
-        lengths = [0] * self.vocab_size
+        spelled = [b""] * self.vocab_size
         for name, token in self.whole.get_vocab(with_added_tokens=True).items():
-            if token not in added:
-                lengths[token] = len(name.removeprefix(MIDDLE))
-        return lengths
+            if token in added:
+                continue
+            if byte_level:
+                name = name.removeprefix(MIDDLE)
+                known = all(c in BYTES for c in name)  # if not, the library takes it as it is
+                spelled[token] = bytes(BYTES[c] for c in name) if known else name.encode()
+            elif raw := re.fullmatch("<0x([0-9A-F]{2})>", name):
+                spelled[token] = bytes.fromhex(raw[1])
+            else:
+                spelled[token] = name.replace(SPACE, " ").encode()
+        return spelled
 
     def save(self, folder: str | Path) -> None:
         """Write both files again as they were read; without a config, one that names the roles."""

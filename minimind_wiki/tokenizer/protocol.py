@@ -56,6 +56,12 @@ class Tokenizer(Protocol):
         loss per byte.
         """
 
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of text that the token stands for; none for a reserved one.
+
+        A character of several bytes may be spread over tokens, so these need not be UTF-8.
+        """
+
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as `AutoTokenizer` reads them."""
 
