@@ -28,6 +28,7 @@ from minimind_wiki.infer.draw import Drawer, Drawn, draw
 from minimind_wiki.infer.paged import Blocks
 from minimind_wiki.infer.request import Finish, Request, Token
 from minimind_wiki.infer.schedule import Schedule, Text
+from minimind_wiki.infer.stops import TextStream
 from minimind_wiki.model import PagedCache, Transformer
 from minimind_wiki.model.pages import Step
 
@@ -43,6 +44,7 @@ class Work(Text):
     most: int
     """Tokens with which the text ends at the latest."""
     drawer: Drawer
+    shown: TextStream | None
 
 
 class Engine:
@@ -112,9 +114,14 @@ class Engine:
                 f"prompt and answer may take {most - 1} tokens, and the cache has room for {room}; "
                 "ask for less, or make the engine with more room."
             )
+        if request.stop and self.tokenizer is None:
+            raise WrongCall("stop strings need a tokenizer; give the engine one, or use stop_ids.")
         drawer = Drawer(request, vocabulary, self.model.lm_head.weight.device)
+        shown = TextStream(self.tokenizer, request.stop) if self.tokenizer else None
         self.added += 1
-        work = Work(prompt, number=self.added, request=request, most=most, drawer=drawer)
+        work = Work(
+            prompt, number=self.added, request=request, most=most, drawer=drawer, shown=shown
+        )
         self.works[self.added] = work
         self.schedule.waiting.append(work)
         return self.added
@@ -176,13 +183,18 @@ class Engine:
             return work.number, Token(-1, "", finish="error", error=drawn.error)
         work.ids.append(drawn.id)
         finish: Finish | None = None
-        if drawn.id in work.request.stop_ids:
+        text, ended = "", drawn.id in work.request.stop_ids
+        if work.shown is not None and not ended:
+            text = work.shown.push(drawn.id)
+            ended = work.shown.stopped
+        if ended:
             finish = "stop"
         elif len(work.ids) >= work.most:
             finish = "length"
         if finish is not None:
+            text += work.shown.finish() if work.shown is not None else ""
             self.cancel(work.number)
-        return work.number, Token(drawn.id, "", drawn.logprob, drawn.top, finish)
+        return work.number, Token(drawn.id, text, drawn.logprob, drawn.top, finish)
 
     def _break(self, work: Work) -> tuple[int, Token]:
         """End a request whose numbers broke. Its blocks must not be found, nor stay broken."""

@@ -14,6 +14,7 @@ from minimind_wiki.infer.engine import Engine
 from minimind_wiki.infer.request import Request, Sampling
 from minimind_wiki.model import ModelConfig, PagedCache, Transformer, preset
 from minimind_wiki.model.pages import Step
+from minimind_wiki.tokenizer import ByteTokenizer
 
 SMALL = {
     "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 3, "intermediate_size": 48,
@@ -216,6 +217,38 @@ def test_a_stop_id_and_a_full_context_end_a_request():
     assert out[stopped] == tokens[: tokens.index(stop) + 1]
     assert out[full] == tokens and len(tokens) == 96 - len(prompt)
     assert ends == {stopped: "stop", full: "length"}
+
+
+def test_text_is_shown_up_to_a_stop_string():
+    tokenizer = ByteTokenizer()
+    prompt = tokenizer.encode("a")
+    bytes_model = Transformer(preset("nano", initializer_range=0.3), seed=2)
+
+    def run(**fields) -> tuple[list[int], str, str | None]:
+        engine, ids, text, finish = Engine(bytes_model, tokenizer), [], "", None
+        engine.add(greedy(prompt, 30, **fields))
+        while engine.busy:
+            for _, token in engine.step():
+                ids, text, finish = [*ids, token.id], text + token.text, token.finish
+        return ids, text, finish
+
+    ids, text, finish = run()
+    assert (text, finish) == (tokenizer.decode(ids), "length")
+    assert len(set(text)) > 5
+    stop = text[7:10]
+    cut = text.index(stop)
+    assert run(stop=[stop])[1:] == (text[:cut], "stop")
+    with pytest.raises(WrongCall, match="need a tokenizer"):
+        Engine(bytes_model).add(greedy(prompt, 3, stop=["x"]))
+
+
+def test_log_probabilities_come_with_the_tokens():
+    engine = Engine(model("llama"))
+    engine.add(Request([1, 2, 3], 1, Sampling(seed=1), logprobs=3))
+    ((_, token),) = engine.step()
+    logp = torch.log_softmax(model("llama")(torch.tensor([[1, 2, 3]]))[0, -1].detach(), dim=-1)
+    assert token.logprob == pytest.approx(float(logp[token.id]), abs=1e-4)
+    assert [i for i, _ in token.top] == logp.topk(3).indices.tolist()
 
 
 def test_broken_scores_end_one_request_and_leave_no_trace():
