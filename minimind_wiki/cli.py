@@ -34,6 +34,8 @@ VERBS = {
     "distill": "teach a small model what a larger one would say",
     "run": "run a recipe: stages of training in a row",
     "generate": "continue a prompt with a trained model",
+    "serve": "answer OpenAI's API with a trained model",
+    "export": "write a model for transformers, llama.cpp, Ollama, ONNX or a page",
     "tokenizer": "learn a vocabulary, compare vocabularies",
     "evaluate": "score a trained model",
     "models": "list and verify the trained models that ship",

@@ -16,7 +16,7 @@ class Usage(TypedDict):
 class LikelyToken(TypedDict):
     token: str
     logprob: float
-    bytes: list[int] | None
+    bytes: list[int]
 
 
 class DrawnToken(LikelyToken):

@@ -74,7 +74,8 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
     }
 
     def answered(model: Any, streams: bool = False) -> dict[int | str, dict[str, Any]]:
-        events = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+        event = {"type": "object", "properties": {"data": {"type": "string"}}}
+        events = {"content": {"text/event-stream": {"schema": event}}}
         return {**problems, 200: {"model": model, **(events if streams else {})}}
 
     @app.post("/v1/chat/completions", responses=answered(answers.ChatAnswer, streams=True))
@@ -83,7 +84,7 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
         served = desk.find(body.model)
         asked = await asyncio.to_thread(ask, body, served.tokenizer)
         requests = desk.requests(served, body, asked.ids, asked.stop_ids, body.most_tokens,
-                                 body.told, "messages")  # fmt: skip
+                                 body.told, "messages", asked.form)  # fmt: skip
         reply = ChatReply(body.model, served.tokenizer, asked, len(requests), body.include_usage)
         stream = await desk.worker.submit(body.model, requests)
         return await respond(request, body, reply, stream)

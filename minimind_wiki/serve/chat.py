@@ -10,13 +10,14 @@ waits until it is decided.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.infer.grammar import Constraint, from_schema
 from minimind_wiki.infer.request import Token
 from minimind_wiki.serve.errors import Refused
 from minimind_wiki.serve.schema import Chat, NamedTool
@@ -25,6 +26,7 @@ from minimind_wiki.tokenizer.protocol import Tokenizer
 
 OPEN, CLOSE, CALL, CALLED = MARKS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 END = "<|im_end|>"
+_COMPILING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,16 @@ class Asked:
     """Calls are read as calls; without tools they are text."""
     begun: str | None = None
     """The beginning of a call that the prompt ends with, because a call was required."""
+    form: Constraint | None = None
+    """The form that the answer must have."""
 
 
 def ask(body: Chat, tokenizer: Tokenizer) -> Asked:
     """Render the chat. `Refused` (400) for a model that cannot chat or tools that do not fit.
 
     A call that `tool_choice` requires is begun in the prompt: the model can only go on with it.
-    It cannot think before it then, so the thought is closed.
+    It cannot think before it then, nor before an answer that has a form, as a thought has none: so
+    the thought is closed. An answer that has a form cannot be a call.
     """
     try:
         control = control_ids(tokenizer)
@@ -65,7 +70,10 @@ def ask(body: Chat, tokenizer: Tokenizer) -> Asked:
         if not tools:
             raise Refused(400, "tool_choice requires a call and there are no tools.", param="tools")
         begun = '{"name": "'
-    thinking = body.thinking and begun is None
+    schema = None if body.response_format is None else body.response_format.schema_of_answer
+    if begun is not None and schema is not None:
+        raise Refused(400, "A call that is required has no response_format.", param="tool_choice")
+    thinking = body.thinking and begun is None and schema is None
     try:
         ids = render([message.as_row() for message in body.messages], tokenizer, tools,
                      add_generation_prompt=True, open_thinking=thinking).ids  # fmt: skip
@@ -77,7 +85,20 @@ def ask(body: Chat, tokenizer: Tokenizer) -> Asked:
         ids = ids + ([control[CALL]] if CALL in control else tokenizer.encode(CALL))
         ids = ids + tokenizer.encode("\n" + begun)
     stop_ids = sorted({control[END], tokenizer.eos_id})
-    return Asked(ids, stop_ids, thinking, bool(tools), begun)
+    form = None if schema is None else form_of(tokenizer, schema, stop_ids)
+    return Asked(ids, stop_ids, thinking, bool(tools), begun, form)
+
+
+def form_of(tokenizer: Tokenizer, schema: dict[str, Any], ends: Sequence[int]) -> Constraint:
+    """The grammar of JSON that fits a schema. 400 for one that is wrong or not known.
+
+    One at a time: compiling takes all of a core, and a client decides how much there is to do.
+    """
+    with _COMPILING:
+        try:
+            return from_schema(tokenizer, schema, ends)
+        except WrongCall as wrong:
+            raise Refused(400, str(wrong), param="response_format") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +128,10 @@ class Reader:
     def __init__(self, tokenizer: Tokenizer, asked: Asked) -> None:
         control = control_ids(tokenizer)
         self._ids = {control[mark]: mark for mark in MARKS if mark in control}
-        letters = [mark for mark in MARKS if mark not in control]
-        self._letters = re.compile("|".join(map(re.escape, letters))) if letters else None
-        self._beginnings = {mark[:n] for mark in letters for n in range(1, len(mark))}
-        self._longest = max(map(len, self._beginnings), default=0)
+        # MiniMind's vocabulary reserves marks that show their names, so these come as text, too
+        self._named = {mark for token, mark in self._ids.items() if tokenizer.decode([token])}
+        self._letters = [mark for mark in MARKS if mark not in control]
+        self._awaited: list[str] = []  # marks that were drawn and whose names have not come yet
         self._tools = asked.tools
         self._state: Literal["reasoning_content", "content", "call"] = (
             "reasoning_content" if asked.thinking else "content"
@@ -125,10 +146,14 @@ class Reader:
 
     def read(self, token: Token) -> Iterator[Said | Call]:
         """What one token adds; its text comes before the mark that it may be."""
+        mark = self._ids.get(token.id)
+        if mark is not None and mark in self._named:
+            self._awaited.append(mark)
+            mark = None
         yield from self._spell(token.text)
-        if token.id in self._ids:
+        if mark is not None:
             yield from self._flush()
-            yield from self._mark(self._ids[token.id])
+            yield from self._mark(mark)
 
     def end(self, finish: str) -> Iterator[Said | Call]:
         """What was held back. A call whose closing mark is missing counts if its JSON is whole."""
@@ -139,19 +164,22 @@ class Reader:
 
     def _spell(self, text: str) -> Iterator[Said | Call]:
         text = self._held + text
-        if self._letters is None:
-            yield from self._text(text)
-            return
-        at = 0
-        for found in self._letters.finditer(text):
-            yield from self._text(text[at : found.start()])
-            yield from self._mark(found.group())
-            at = found.end()
-        rest = text[at:]
-        lengths = range(min(self._longest, len(rest)), 0, -1)
-        keep = next((n for n in lengths if rest[-n:] in self._beginnings), 0)
-        self._held = rest[len(rest) - keep :]
-        yield from self._text(rest[: len(rest) - keep])
+        while found := [(text.find(mark), mark) for mark in self._marks() if mark in text]:
+            at, mark = min(found)
+            yield from self._text(text[:at])
+            yield from self._mark(mark)
+            text = text[at + len(mark) :]
+            if mark in self._awaited:
+                self._awaited.remove(mark)
+        marks = self._marks()
+        lengths = range(min(len(text), max(map(len, marks), default=0)), 0, -1)
+        keep = next((n for n in lengths if any(m.startswith(text[-n:]) for m in marks)), 0)
+        self._held = text[len(text) - keep :]
+        yield from self._text(text[: len(text) - keep])
+
+    def _marks(self) -> list[str]:
+        """The marks whose letters count now."""
+        return [*self._letters, *self._awaited[:1]]
 
     def _flush(self) -> Iterator[Said | Call]:
         held, self._held = self._held, ""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
 
+from minimind_wiki.infer.grammar import Constraint
 from minimind_wiki.infer.request import Request
 from minimind_wiki.serve.embeddings import Embed
 from minimind_wiki.serve.errors import Refused
@@ -78,6 +79,7 @@ class Desk:
         most: int | None,
         told: int | None,
         param: str,
+        form: Constraint | None = None,
     ) -> list[Request]:
         """The `n` choices of one prompt. A budget larger than the room is cut to it."""
         room = self.room(served, prompt, param)
@@ -86,6 +88,6 @@ class Desk:
                           param="logit_bias")  # fmt: skip
         return [
             Request(prompt, min(most or room, room), body.sampling(choice), stop_ids,
-                    body.stops, told)
+                    body.stops, told, form and form.copy())
             for choice in range(body.n or 1)
         ]  # fmt: skip

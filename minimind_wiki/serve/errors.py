@@ -75,9 +75,9 @@ def stopping() -> Refused:
     )
 
 
-def broken() -> Refused:
-    """The engine failed under this request; it has been made anew."""
-    return Refused(500, "The model failed while it answered; try again.", "engine_failed")
+def broken(why: str = "the model failed while it answered; try again.") -> Refused:
+    """The engine failed under this request, or says in a sentence why it cannot go on."""
+    return Refused(500, why[:1].upper() + why[1:], "engine_failed")
 
 
 def too_slow(seconds: float) -> Refused:

@@ -184,9 +184,8 @@ def drawn_token(token: Token, tokenizer: Tokenizer) -> DrawnToken:
 
 
 def likely_token(token: int, logprob: float, tokenizer: Tokenizer) -> LikelyToken:
-    """`bytes` is null for a token that holds a part of a character: its text is U+FFFD."""
+    """`bytes` tells what a token holds whose text is U+FFFD, a part of a character."""
     text = tokenizer.decode([token], specials=True)
-    known = "\N{REPLACEMENT CHARACTER}" not in text
+    raw = tokenizer.token_bytes(token) or text.encode()  # a reserved token: its name
     # JSON has no infinity; OpenAI writes -9999 for what is as good as impossible
-    return {"token": text, "logprob": max(logprob, -9999.0),
-            "bytes": list(text.encode()) if known else None}  # fmt: skip
+    return {"token": text, "logprob": max(logprob, -9999.0), "bytes": list(raw)}

@@ -11,7 +11,7 @@ MiniMind's.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -174,6 +174,41 @@ class TemplateSwitches(BaseModel):
     enable_thinking: bool | None = None
 
 
+class JsonSchema(BaseModel):
+    name: Annotated[str, StringConstraints(max_length=64)]
+    description: str | None = None
+    schema_: dict[str, Any] = Field(alias="schema")
+    strict: bool | None = Field(None, description="An answer always fits its schema here")
+
+
+class PlainText(BaseModel):
+    """Any answer."""
+
+    type: Literal["text"]
+    schema_of_answer: ClassVar[None] = None
+
+
+class JsonObject(BaseModel):
+    """JSON mode: some object."""
+
+    type: Literal["json_object"]
+    schema_of_answer: ClassVar[dict[str, Any]] = {"type": "object"}
+
+
+class JsonOfSchema(BaseModel):
+    """An answer that fits a schema."""
+
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+    @property
+    def schema_of_answer(self) -> dict[str, Any]:
+        return self.json_schema.schema_
+
+
+Format = Annotated[PlainText | JsonObject | JsonOfSchema, Field(discriminator="type")]
+
+
 class Chat(Drawing):
     """POST /v1/chat/completions."""
 
@@ -183,6 +218,7 @@ class Chat(Drawing):
     top_logprobs: int | None = Field(None, ge=0, le=MOST_TOP)
     tools: list[Tool] | None = Field(None, max_length=128)
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
+    response_format: Format | None = None
     open_thinking: bool | None = None
     chat_template_kwargs: TemplateSwitches | None = None
 

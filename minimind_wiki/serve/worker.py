@@ -78,8 +78,8 @@ class Stream:
             if isinstance(event, MinimindError):
                 raise event
             if event[1].finish == "error":
-                self.cancel()  # of the other choices
-                raise broken()
+                self.cancel()  # the other choices
+                raise broken(event[1].error) if event[1].error else broken()
             self.left -= event[1].finish is not None
             yield event
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
+
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.infer.request import Request, Token
 from minimind_wiki.serve.app import create_app
@@ -20,6 +22,8 @@ from minimind_wiki.serve.run import Server, listen
 from minimind_wiki.serve.security import Key, Limits
 from minimind_wiki.tokenizer.bytes import ByteTokenizer
 
+# one for all tests: to make one takes a tenth of a second
+HTTP = httpx.Client(verify=False, timeout=20)
 Script = Callable[[str], str]
 FOREVER = "." * 100_000
 

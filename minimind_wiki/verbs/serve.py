@@ -1,0 +1,150 @@
+"""`minimind serve`: answer OpenAI's API with a trained model and its adapters."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from minimind_wiki.errors import MinimindError, WrongCall
+
+HELP = "Answer OpenAI's API (chat, completions, embeddings) with a trained model."
+EXAMPLE = "minimind serve models/world-tiny --port 8000"
+NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The model, who may ask, and how much."""
+    add = parser.add_argument
+    add("model", type=Path, help="a model folder, or the folder of a run")
+    add("--name", metavar="N", help="the name that clients give (default: the folder's)")
+    add("--adapter", action="append", default=[], metavar="NAME=FOLDER",
+        help="serve the model with this LoRA too, under NAME; as often as you like")  # fmt: skip
+    add("--host", default="127.0.0.1", help="where to listen; others need a key (default: "
+        "127.0.0.1, this machine alone)")  # fmt: skip
+    add("--port", type=int, default=8000, metavar="N", help="0 takes a free one (default: 8000)")
+    add("--api-key-file", type=Path, metavar="F",
+        help="a file with the key that clients must send (or set MINIMIND_API_KEY)")  # fmt: skip
+    add("--allow-origin", action="append", default=[], metavar="URL",
+        help="a site whose pages may call this server from a browser (default: none)")  # fmt: skip
+    add("--device", default="auto", help="auto, cpu, cuda or mps")
+    add("--room", type=int, metavar="N", help="tokens that the cache holds for all requests")
+    add("--max-requests", type=int, default=128, metavar="N",
+        help="requests at work and waiting; more are told to come back (default: 128)")  # fmt: skip
+    add("--max-new-tokens", type=int, default=4096, metavar="N",
+        help="most tokens of an answer (default: 4096)")  # fmt: skip
+    add("--max-prompt-tokens", type=int, default=1 << 20, metavar="N",
+        help="most tokens of a prompt (default: the model's context)")  # fmt: skip
+    add("--max-body", type=int, default=1 << 20, metavar="BYTES",
+        help="largest request (default: 1048576)")  # fmt: skip
+    add("--time-limit", type=float, default=300.0, metavar="S",
+        help="seconds that a request may take, waiting included (default: 300)")  # fmt: skip
+    add("--grace", type=float, default=10.0, metavar="S",
+        help="seconds that answers may go on after a stop (default: 10)")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load, listen, answer until a signal comes."""
+    from minimind_wiki.serve.app import create_app
+    from minimind_wiki.serve.run import Server, listen
+    from minimind_wiki.serve.security import Limits, check_host, read_key
+
+    key = read_key(args.api_key_file, os.environ)
+    check_host(args.host, key)
+    limits = Limits(
+        body_bytes=args.max_body, prompt_tokens=args.max_prompt_tokens,
+        new_tokens=args.max_new_tokens, seconds=args.time_limit, at_once=args.max_requests,
+        grace=args.grace,
+    )  # fmt: skip
+    limits.validate()
+    folders = named_adapters(args.adapter)
+    opened = listen(args.host, args.port)  # before the model, so that a taken port shows at once
+    models = served_models(args, folders)
+    app = create_app(models, key, limits, args.allow_origin)
+    host = f"[{args.host}]" if ":" in args.host else args.host
+    place = f"http://{host}:{opened.getsockname()[1]}/v1"
+
+    def ready() -> None:
+        print(f"Serving {', '.join(models)} at {place}; Ctrl+C stops.", flush=True)
+
+    try:
+        Server(app, ready).run(sockets=[opened])
+    except KeyboardInterrupt:  # uvicorn has ended in order, and gives the signal on
+        print("Stopped.", file=sys.stderr)
+    return 0
+
+
+def named_adapters(words: list[str]) -> dict[str, Path]:
+    """`NAME=FOLDER` as a table. WrongCall for another form or a name that is given twice.
+
+    >>> named_adapters(["poet=runs/poet"])
+    {'poet': PosixPath('runs/poet')}
+    """
+    found: dict[str, Path] = {}
+    for word in words:
+        name, _, folder = word.partition("=")
+        if not folder or not NAME.fullmatch(name):
+            raise WrongCall(f"--adapter {word} is not NAME=FOLDER with a NAME of letters and -._.")
+        if name in found:
+            raise WrongCall(f"two adapters are called {name}; give each a name of its own.")
+        found[name] = Path(folder)
+    return found
+
+
+def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[str, Any]:
+    """The model by its name, and with each adapter by the adapter's name."""
+    from minimind_wiki.infer import load_model_folder
+    from minimind_wiki.serve.desk import Served
+    from minimind_wiki.serve.embeddings import embedder
+    from minimind_wiki.train.device import choose
+    from minimind_wiki.verbs.generate import find_model
+
+    folder = find_model(args.model)
+    model, tokenizer = load_model_folder(folder, choose(args.device).device)
+    if tokenizer is None:
+        raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a prompt.")
+    name = args.name or Path(os.path.abspath(args.model)).name
+    if not NAME.fullmatch(name):
+        raise WrongCall(f"{name!r} cannot name a model; give --name letters, digits and -._.")
+    if name in folders:
+        raise WrongCall(f"an adapter is called {name} like the model; choose another name.")
+    models = {name: model}
+    models |= {name: with_adapter(model, folder) for name, folder in folders.items()}
+    return {
+        name: Served(engine_maker(model, tokenizer, args.room), tokenizer,
+                     context_of(model.config), embedder(model))
+        for name, model in models.items()
+    }  # fmt: skip
+
+
+def context_of(config: Any) -> int:
+    """As the engine has it: "dynamic" scaling does not go beyond the trained length."""
+    dynamic = config.rope_type == "dynamic"
+    return int(config.rope_original_positions if dynamic else config.max_position_embeddings)
+
+
+def engine_maker(model: Any, tokenizer: Any, room: int | None) -> Any:
+    """What makes an engine, at start and after a crash. By default its cache has room for four
+    whole contexts, but for no more than 32,768 tokens, if one context is not more already."""
+    from minimind_wiki.infer.engine import Engine
+
+    context = context_of(model.config)
+    room = room or max(context, min(4 * context, 32_768))
+    return lambda: Engine(model, tokenizer, room=room)
+
+
+def with_adapter(model: Any, folder: Path) -> Any:
+    """A copy of the model with the adapter in it. It shares all weights that do not change."""
+    from minimind_wiki.infer.adapter import merge_stored, read_adapter
+
+    stored = read_adapter(folder, model)
+    layers = dict(model.named_modules())
+    own = {id(layers[name].weight) for name in stored.layers}
+    shared = {id(weight): weight for weight in model.parameters() if id(weight) not in own}
+    adapted = copy.deepcopy(model, shared)
+    merge_stored(stored, adapted)
+    return adapted
