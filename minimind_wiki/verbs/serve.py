@@ -97,6 +97,8 @@ def named_adapters(words: list[str]) -> dict[str, Path]:
 
 def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[str, Any]:
     """The model by its name, and with each adapter by the adapter's name."""
+    import torch
+
     from minimind_wiki.infer import load_model_folder
     from minimind_wiki.serve.desk import Served
     from minimind_wiki.serve.embeddings import embedder
@@ -104,7 +106,10 @@ def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[st
     from minimind_wiki.verbs.generate import find_model
 
     folder = find_model(args.model)
-    model, tokenizer = load_model_folder(folder, choose(args.device).device)
+    device = choose(args.device).device
+    # many CPUs have no units for 16 bits and take many times as long
+    dtype = torch.float32 if device.type == "cpu" else None
+    model, tokenizer = load_model_folder(folder, device, dtype)
     if tokenizer is None:
         raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a prompt.")
     name = args.name or Path(os.path.abspath(args.model)).name
