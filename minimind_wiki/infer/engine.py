@@ -25,6 +25,7 @@ from torch import Tensor
 
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.infer.draw import Drawer, Drawn, draw
+from minimind_wiki.infer.lean import flat_decoder
 from minimind_wiki.infer.paged import Blocks
 from minimind_wiki.infer.request import Finish, Request, Token
 from minimind_wiki.infer.schedule import Schedule, Text
@@ -74,6 +75,7 @@ class Engine:
             raise WrongCall(f"room is {room} tokens; give at least a block, {block_size}.")
         config, weight = model.config, model.lm_head.weight
         self.model = model.eval()
+        self.decode = flat_decoder(model)
         self.tokenizer = tokenizer
         self.blocks = Blocks(room // block_size, block_size)
         self.cache = PagedCache(config, room // block_size, block_size, weight.device, weight.dtype)
@@ -171,7 +173,7 @@ class Engine:
             if stop == len(text.ids):
                 works.append(text)
                 rows.append(row - 1)
-        hidden_1TD = self.model.model(self.cache.lay(steps), self.cache)
+        hidden_1TD = self.decode(self.cache.lay(steps), self.cache)
         for text, count in plan:
             text.stored += count
         return works, self.model.lm_head(hidden_1TD[0, rows])

@@ -123,9 +123,27 @@ def paged_attention(q_1HTD: Tensor, keys: Tensor, values: Tensor, parts: Sequenc
         q_RHTD = q_HTD.unflatten(1, (requests, time)).transpose(0, 1)
         k_RKSD = read_blocks(keys, part.table_RN, part.keys)
         v_RKSD = read_blocks(values, part.table_RN, part.keys)
-        y_RHTD = fused_causal_attention(q_RHTD, k_RKSD, v_RKSD, part.mask)
+        if time == 1:
+            y_RHTD = single_attention(q_RHTD, k_RKSD, v_RKSD, part.mask)
+        else:
+            y_RHTD = fused_causal_attention(q_RHTD, k_RKSD, v_RKSD, part.mask)
         out.append(y_RHTD.transpose(0, 1).reshape(heads, requests * time, dim))
-    return torch.cat(out, dim=1)[None]
+    return (out[0] if len(out) == 1 else torch.cat(out, dim=1))[None]
+
+
+def single_attention(
+    q_RH1D: Tensor, k_RKSD: Tensor, v_RKSD: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """`causal_attention` of one query each: the query heads of a key head are like G queries.
+
+    So keys need not be repeated for each head of a group; (R, H, 1, D).
+    """
+    requests, shared = k_RKSD.shape[:2]
+    q_RKGD = q_RH1D.reshape(requests, shared, -1, q_RH1D.shape[-1])
+    if mask is not None and mask.shape[1] > 1:  # another for each head
+        mask = mask.reshape(requests, shared, -1, mask.shape[-1])
+    y_RKGD = F.scaled_dot_product_attention(q_RKGD, k_RKSD, v_RKSD, attn_mask=mask)
+    return y_RKGD.flatten(1, 2)[:, :, None]
 
 
 def attend(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, view: View) -> Tensor:

@@ -26,12 +26,13 @@ def _available() -> bool:
     if not torch.backends.mkldnn.is_available():
         return False
     try:
-        return _onednn(torch.ones(1, 1), torch.ones(1, 1), None).item() == 1.0
+        return onednn(torch.ones(1, 1), torch.ones(1, 1), None).item() == 1.0
     except (AttributeError, RuntimeError, NotImplementedError):
         return False
 
 
-def _onednn(x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+def onednn(x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b by oneDNN, (..., O), without a gradient; float32 on a CPU, where it is AVAILABLE."""
     return torch.ops.mkldnn._linear_pointwise(x_NI, weight_OI, bias_O, "none", [], "")
 
 
@@ -63,7 +64,7 @@ def product(x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Te
     tensor([[3.5000]])
     """
     if suits(x_NI, weight_OI):
-        return _onednn(x_NI, weight_OI, bias_O)
+        return onednn(x_NI, weight_OI, bias_O)
     return F.linear(x_NI, weight_OI, bias_O)
 
 
@@ -73,7 +74,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
         ctx.save_for_backward(x_NI, weight_OI)
-        return _onednn(x_NI, weight_OI, bias_O)
+        return onednn(x_NI, weight_OI, bias_O)
 
     @staticmethod
     @once_differentiable
@@ -94,7 +95,7 @@ def linear(x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Ten
         return F.linear(x_NI, weight_OI, bias_O)
     if torch.is_grad_enabled():
         return _Linear.apply(x_NI, weight_OI, bias_O)
-    return _onednn(x_NI, weight_OI, bias_O)
+    return onednn(x_NI, weight_OI, bias_O)
 
 
 class Linear(nn.Linear):

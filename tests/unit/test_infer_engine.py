@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from minimind_wiki.errors import WrongCall
-from minimind_wiki.infer import generate
+from minimind_wiki.infer import generate, load_model_folder, save_model_folder
 from minimind_wiki.infer.engine import Engine
+from minimind_wiki.infer.lean import LeanDecoder, flat_decoder, join
 from minimind_wiki.infer.request import Request, Sampling
 from minimind_wiki.model import ModelConfig, PagedCache, Transformer, preset
 from minimind_wiki.model.pages import Step
 from minimind_wiki.tokenizer import ByteTokenizer
 
 SMALL = {
-    "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 3, "intermediate_size": 48,
+    "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 48,
     "max_position_embeddings": 96, "num_attention_heads": 4, "initializer_range": 0.3,
 }  # fmt: skip
 GQA = SMALL | {"num_key_value_heads": 2}
@@ -56,7 +57,7 @@ def model(name: str) -> Transformer:
     return made
 
 
-def prompts(seed: int, count: int = 9) -> list[list[int]]:
+def prompts(seed: int, count: int = 7) -> list[list[int]]:
     """Of many lengths, among them a whole block and one token; some begin alike."""
     draw = random.Random(seed)
     lengths = [1, 16, 17, 40, *(draw.randint(2, 60) for _ in range(count - 6))]
@@ -94,8 +95,8 @@ def all_blocks_are_accounted_for(engine: Engine) -> None:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_tokens_are_those_of_generate(name):
     """Requests that arrive late, prompts in small chunks, preemption, a shared beginning."""
-    asked = [(prompt, 4 + 9 * (i % 4)) for i, prompt in enumerate(prompts(seed=1))]
-    asked += [([i, 3], 40) for i in range(4)]  # short, so admitted together, and then they grow
+    asked = [(prompt, 4 + 7 * (i % 4)) for i, prompt in enumerate(prompts(seed=1))]
+    asked += [([i, 3], 32) for i in range(4)]  # short, so admitted together, and then they grow
     engine = Engine(model(name), room=7 * 16, max_running=5, step_tokens=13)
     out: dict[int, list[int]] = {}
     preempted = count_preemptions(engine)
@@ -118,7 +119,7 @@ def count_preemptions(engine: Engine) -> list[object]:
     return seen
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_any_order_of_add_step_and_cancel(seed):
     """Random numbers of everything; what is not cancelled gets its tokens, all blocks come back."""
     draw = random.Random(seed)
@@ -127,7 +128,7 @@ def test_any_order_of_add_step_and_cancel(seed):
         model("llama"), room=room * 16, max_running=running,
         step_tokens=running + draw.randint(1, 40),
     )  # fmt: skip
-    waiting = [(p, draw.randint(1, 20)) for p in prompts(seed, 12)]
+    waiting = [(p, draw.randint(1, 20)) for p in prompts(seed)]
     asked: dict[int, tuple[list[int], int]] = {}
     out: dict[int, list[int]] = {}
     cancelled = set()
@@ -257,11 +258,12 @@ def test_broken_scores_end_one_request_and_leave_no_trace():
     with torch.no_grad():
         broken.model.embed_tokens.weight[50] = float("nan")
     engine = Engine(broken, room=4 * 16, max_running=4, step_tokens=40)
-    good = engine.add(greedy([1, 2, 3], 20))
+    careful = Sampling(temperature=0, logit_bias={50: -100})  # never draws the broken token
+    good = engine.add(Request([1, 2, 3], 20, careful))
     bad = engine.add(greedy([50] * 20, 20))
     engine.step()
     assert engine.cancel(bad) is False
-    again = engine.add(greedy([4, 5], 30))  # takes the blocks that were broken
+    again = engine.add(Request([4, 5], 30, careful))  # takes the blocks that were broken
     ends = {}
     while engine.busy:
         ends |= {number: token for number, token in engine.step() if token.finish}
@@ -330,20 +332,51 @@ def test_an_engine_that_would_starve_is_refused():
         Engine(model("llama"), room=8)
 
 
-def test_hidden_states_of_a_flat_row_are_those_of_the_texts_alone():
+@pytest.mark.parametrize("name", ["llama", "qwen3 wide heads", "alibi, window and sinks"])
+def test_hidden_states_of_a_flat_row_are_those_of_the_texts_alone(name):
     """Blocks in any order, and what lies behind a text's end does not matter."""
-    for name in ("llama", "alibi, window and sinks"):
-        decoder = model(name).model
+    decoder = model(name).model
+    for flat_row in (decoder.flat, LeanDecoder(model(name))):
         cache = PagedCache(CONFIGS[name], blocks=6, size=4)
         for numbers in (*cache.keys, *cache.values):
             numbers.normal_()
         a, b = torch.arange(11), torch.arange(30, 37)
         with torch.no_grad():
             decoder(cache.lay([Step(a[:6].tolist(), 0, [5, 0, 3])]), cache)
-            steps = [Step([36], 0, [4]), Step(a[6:].tolist(), 6, [5, 0, 3])]
-            cache.lay([Step(b[:6].tolist(), 0, [2, 1])])
-            decoder(b[None, :6], cache)
+            decoder(cache.lay([Step(b[:6].tolist(), 0, [2, 1])]), cache)
             steps = [Step([int(b[6])], 6, [2, 1]), Step(a[6:].tolist(), 6, [5, 0, 3])]
-            flat = decoder(cache.lay(steps), cache)[0]
+            flat = flat_row(cache.lay(steps), cache)[0]
             alone = torch.cat([decoder(b[None])[0, 6:], decoder(a[None])[0, 6:]])
         torch.testing.assert_close(flat, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_joined_weights_are_the_layers_own(tmp_path):
+    """One storage: an update in place is seen, a second engine joins no more, saving works."""
+    own = Transformer(CONFIGS["llama"], seed=4).eval()
+    ids = torch.tensor([[5, 6, 7, 8]])
+    before = own(ids)
+    engine = Engine(own)
+    assert torch.equal(own(ids), before)
+    attention = own.model.layers[0].self_attn
+    parts = attention.q_proj, attention.k_proj, attention.v_proj
+    assert join(*parts).data_ptr() == engine.decode.blocks[0].qkv_OI.data_ptr()
+    with torch.no_grad():
+        attention.v_proj.weight += 0.5
+        attention.q_proj.weight *= -2
+    engine.add(greedy([5, 6, 7, 8], 9))
+    out: dict[int, list[int]] = {}
+    while engine.busy:
+        collect(engine, out)
+    assert out[1] == generate(own, ids, 9, temperature=0)[0, 4:].tolist()
+    save_model_folder(tmp_path / "model", own)
+    back, _ = load_model_folder(tmp_path / "model")
+    assert torch.equal(back(ids), own(ids))
+
+
+def test_a_model_that_the_lean_way_does_not_know_takes_the_plain_one():
+    own = Transformer(CONFIGS["llama"], seed=4)
+    assert isinstance(flat_decoder(own), LeanDecoder)
+    own.model.layers[1].self_attn.v_proj = torch.nn.Sequential(own.model.layers[1].self_attn.v_proj)
+    assert flat_decoder(own) == own.model.flat
+    assert flat_decoder(model("gpt2")) == model("gpt2").model.flat
+    assert flat_decoder(Transformer(CONFIGS["llama"]).bfloat16()).__name__ == "flat"
