@@ -108,7 +108,7 @@ def test_the_step_that_is_exported_is_the_model(name):
 
 
 def test_int8_stays_near(world, tmp_path):
-    """A quarter of the bytes, the head too, at a cost in bits per byte that is told."""
+    """Every product has weights of int8, the head too; the embedding is no product and stays."""
     model, tokenizer, file = world
     small = tmp_path / "int8.onnx"
     small.write_bytes(file.read_bytes())
