@@ -166,6 +166,20 @@ def test_a_common_beginning_is_computed_once():
     assert rows == [2 + 40]
 
 
+def test_a_block_is_found_only_behind_the_same_text():
+    """And a prompt of whole blocks that are all known still computes its last token."""
+    x, y, z, w = (list(range(start, start + 16)) for start in (3, 20, 40, 60))
+    engine = Engine(model("llama"), step_tokens=256)
+    out: dict[int, list[int]] = {}
+    asked = [x + y, z + w, [*x, *w, 9], x + y, x + y]
+    for prompt in asked:
+        engine.add(greedy(prompt, 5))
+        for _ in range(20):
+            collect(engine, out)
+    assert [out[number] for number in range(1, 6)] == [wanted("llama", p, 5) for p in asked]
+    assert not engine.busy
+
+
 def count_rows(engine: Engine) -> list[int]:
     rows: list[int] = []
     inner = engine.cache.lay
