@@ -197,6 +197,7 @@ class Attention(nn.Module):
         # Exact in one layer: in deeper ones an old key comes from what was seen with old turns.
         # The texts of a flat row stay in the trained length, where nothing is scaled.
         late = self.turns_late and view.pages is None
+        late = late or (cache is not None and cache.turns_late)
         if rope is not None and not late:
             k_BKTD = apply_rope(k_BKTD, *rope)
         if cache is not None:

@@ -18,14 +18,43 @@ from minimind_wiki.model.config import ModelConfig
 
 
 class Cache(Protocol):
-    """What attention asks of a cache; `pages.PagedCache` is the other one."""
+    """What attention asks of a cache; `pages.PagedCache` is the one for many requests."""
+
+    turns_late: bool
+    """Keys are stored before they are turned, and turned by their place in what is returned."""
 
     def extend(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor, /) -> tuple[Tensor, Tensor]:
         """Store one layer's new keys and values, and return what the view reads."""
         ...
 
 
-class KVCache:
+class RowCache:
+    """What the decoder asks of a cache for texts of one length; the kinds differ in what they keep.
+
+    Here is what holds where all is kept; `infer.caches` has others.
+    """
+
+    turns_late = False
+    whole = True
+    """All tokens so far are returned, in their order; if not, `places` says which."""
+    length = 0
+    """Tokens stored so far, the same in every layer between two forward passes."""
+
+    def extend(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Store one layer's new keys and values, and return what the view reads."""
+        raise NotImplementedError
+
+    def advance(self, tokens: int) -> None:
+        """Count `tokens` as stored; called once, after the last layer."""
+        self.length += tokens
+
+    def places(self, window: int, tokens: int) -> Tensor:
+        """Where the keys stand in the text that a layer with this window gets with `tokens` new
+        ones, (S) int64."""
+        raise NotImplementedError
+
+
+class KVCache(RowCache):
     """Keys and values of all layers for `batch` sequences of at most `room` tokens.
 
     Memory: 2 · L · B · K · S · D numbers.
@@ -44,8 +73,6 @@ class KVCache:
         self.keys = [torch.empty(shape, device=device, dtype=dtype) for _ in layers]
         self.values = [torch.empty(shape, device=device, dtype=dtype) for _ in layers]
         self.room = room
-        self.length = 0
-        """Tokens stored so far, the same in every layer between two forward passes."""
 
     def extend(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
         """Store one layer's new keys and values; return all of that layer's so far (a view)."""
@@ -58,7 +85,3 @@ class KVCache:
         self.keys[layer][:, :, self.length : stop] = k_BKTD
         self.values[layer][:, :, self.length : stop] = v_BKTD
         return self.keys[layer][:, :, :stop], self.values[layer][:, :, :stop]
-
-    def advance(self, tokens: int) -> None:
-        """Count `tokens` as stored; called once, after the last layer."""
-        self.length += tokens

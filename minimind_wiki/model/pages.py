@@ -53,6 +53,8 @@ class PagedCache:
     mask makes weights zero, and zero times a stray NaN would still be NaN.
     """
 
+    turns_late = False
+
     def __init__(
         self,
         config: ModelConfig,

@@ -23,14 +23,14 @@ from torch import Tensor, nn
 
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.model.block import Block, make_norm
-from minimind_wiki.model.cache import KVCache
+from minimind_wiki.model.cache import RowCache
 from minimind_wiki.model.config import ModelConfig
 from minimind_wiki.model.linear import Linear
 from minimind_wiki.model.masks import positions_in
 from minimind_wiki.model.pages import PagedCache
 from minimind_wiki.model.positions import sinusoidal
 from minimind_wiki.model.rope_scaling import RotaryTables
-from minimind_wiki.model.views import layer_views, paged_views
+from minimind_wiki.model.views import layer_views, paged_views, placed_views
 
 RESIDUAL_WRITERS = ("o_proj.weight", "down_proj.weight")
 
@@ -54,7 +54,7 @@ class Decoder(nn.Module):
     def forward(
         self,
         ids_BT: Tensor,
-        cache: KVCache | PagedCache | None = None,
+        cache: RowCache | PagedCache | None = None,
         documents_BT: Tensor | None = None,
     ) -> Tensor:
         if isinstance(cache, PagedCache):
@@ -65,8 +65,12 @@ class Decoder(nn.Module):
         x_BTD = self._embed(ids_BT, start, documents_BT)
         # Rotary positions need not begin anew in each document: they only enter as differences,
         # and the mask leaves none between documents.
-        rope = None if self.rotary is None else self.rotary(start, stop)
-        views = layer_views(self.config, ids_BT, start, documents_BT, self.attention_backend)
+        late = cache is not None and cache.turns_late
+        rope = None if self.rotary is None else self.rotary(0 if late else start, stop)
+        if cache is None or cache.whole:
+            views = layer_views(self.config, ids_BT, start, documents_BT, self.attention_backend)
+        else:
+            views = placed_views(self.config, ids_BT, cache, self.attention_backend)
         for layer, view in zip(self.layers, views, strict=True):
             x_BTD = layer(x_BTD, rope, cache, view)
         if cache is not None:
@@ -101,7 +105,7 @@ class Decoder(nn.Module):
         return x_BTD * math.sqrt(hidden) + sinusoidal(place, hidden).to(x_BTD.dtype)
 
     def _check(
-        self, ids_BT: Tensor, stop: int, cache: KVCache | None, documents_BT: Tensor | None
+        self, ids_BT: Tensor, stop: int, cache: RowCache | None, documents_BT: Tensor | None
     ) -> None:
         config = self.config
         if ids_BT.dim() != 2:
@@ -154,7 +158,7 @@ class Transformer(nn.Module):
     def forward(
         self,
         ids_BT: Tensor,
-        cache: KVCache | PagedCache | None = None,
+        cache: RowCache | PagedCache | None = None,
         documents_BT: Tensor | None = None,
     ) -> Tensor:
         """Scores of the next token at every position, (B, T, V).

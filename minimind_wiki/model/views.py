@@ -13,6 +13,7 @@ from torch.nn.attention.flex_attention import create_block_mask
 
 from minimind_wiki.errors import unknown
 from minimind_wiki.model.attention import View
+from minimind_wiki.model.cache import RowCache
 from minimind_wiki.model.config import ModelConfig
 from minimind_wiki.model.masks import (
     causal_mask,
@@ -99,6 +100,24 @@ def flex_view(
 
     blocks = create_block_mask(allowed, batch, None, time, time, device=device)
     return View(blocks=blocks, score=score if config.positions == "alibi" else None)
+
+
+def placed_views(
+    config: ModelConfig, ids_BT: Tensor, cache: RowCache, backend: str = "auto"
+) -> list[View]:
+    """What each layer sees where the cache has dropped tokens and tells which are left."""
+    start, time, device = cache.length, ids_BT.shape[1], ids_BT.device
+    place_T1 = torch.arange(start, start + time, device=device)[:, None]
+    windows = [config.window(layer) for layer in range(config.num_hidden_layers)]
+    views = {}
+    for window in sorted(set(windows)):
+        place_S = cache.places(window, time)
+        mask = sees(place_T1, place_S, window, config.attention_sinks)
+        if config.positions == "alibi":
+            slope_H11 = alibi_slopes(config.num_attention_heads, device)[:, None, None]
+            mask = (slope_H11 * (place_S - place_T1)).masked_fill(~mask, float("-inf"))
+        views[window] = View(mask, plain=backend == "plain")
+    return [views[window] for window in windows]
 
 
 def paged_views(config: ModelConfig, parts: Sequence[Part]) -> list[View]:

@@ -48,6 +48,8 @@ TYPES = ("f32", "int8")
 class Passing:
     """A cache that is a value: `extend` puts the new behind the past and remembers the whole."""
 
+    turns_late = False
+
     def __init__(self, past: list[Tensor]) -> None:
         self.past, self.present = past, list(past)
 
