@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from minimind_wiki.errors import WrongCall
+from minimind_wiki.infer.caches import SinkCache, make_cache, read
 from minimind_wiki.infer.sampling import check_sampling, sample_next
-from minimind_wiki.model import KVCache, Transformer
+from minimind_wiki.model import RowCache, Transformer
 
 
 @torch.no_grad()  # not inference_mode: reinforcement learning trains on what is generated here
@@ -28,23 +29,29 @@ def stream(
     top_p: float | None = None,
     generator: torch.Generator | None = None,
     stop_ids: Sequence[int] = (),
+    cache: str | RowCache = "static",
 ) -> Iterator[Tensor]:
     """Yield the next token of every row, (B) int64, as soon as it is known.
 
     A row that has produced one of `stop_ids` goes on with the model's pad token; when all rows
     have, the stream ends. The context limit is an error before the first token, not a silent cut:
     prompt and new tokens together must fit `max_position_embeddings` (WrongCall otherwise).
+
+    `cache` is one of `caches.KINDS`, or a cache that is empty. With "sinks" there is no limit: the
+    stream goes on, and forgets all but the first tokens and the last.
     """
-    _check_length(model, ids_BT, max_new_tokens)
+    endless = cache == "sinks" or isinstance(cache, SinkCache)
+    _check_length(model, ids_BT, max_new_tokens, endless)
     check_sampling(temperature, top_k, top_p)
     batch, prompt = ids_BT.shape
     weight = model.lm_head.weight
     ids_BT = ids_BT.to(weight.device)
-    cache = KVCache(model.config, batch, prompt + max_new_tokens, weight.device, weight.dtype)
+    if isinstance(cache, str):
+        cache = make_cache(cache, model, batch, prompt + max_new_tokens)
     stops = torch.tensor(list(stop_ids), device=weight.device)
     done_B = torch.zeros(batch, dtype=torch.bool, device=weight.device)
     for _ in range(max_new_tokens):
-        last_BD = model.model(ids_BT, cache)[:, -1]  # only the last position needs scores
+        last_BD = read(model, ids_BT, cache)  # only the last position needs scores
         next_B = sample_next(model.lm_head(last_BD), temperature, top_k, top_p, generator)
         next_B = next_B.masked_fill(done_B, model.config.pad_token_id)
         yield next_B
@@ -71,7 +78,9 @@ def generate(
     return torch.cat([ids_BT.to(device), *(step[:, None] for step in steps)], dim=1)
 
 
-def _check_length(model: Transformer, ids_BT: Tensor, max_new_tokens: int) -> None:
+def _check_length(
+    model: Transformer, ids_BT: Tensor, max_new_tokens: int, endless: bool = False
+) -> None:
     if ids_BT.dim() != 2 or ids_BT.shape[1] == 0:
         raise WrongCall(
             f"the prompt has shape {tuple(ids_BT.shape)}; give (batch, time) with at least one "
@@ -80,6 +89,8 @@ def _check_length(model: Transformer, ids_BT: Tensor, max_new_tokens: int) -> No
     limit, prompt = model.config.max_position_embeddings, ids_BT.shape[1]
     if max_new_tokens < 0:
         raise WrongCall(f"max_new_tokens is {max_new_tokens}; give 0 or more.")
+    if endless:
+        return
     if prompt > limit:
         raise WrongCall(
             f"the prompt has {prompt} tokens and the model's context is {limit}; shorten it."
