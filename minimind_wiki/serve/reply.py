@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import uuid4
 
+from minimind_wiki.infer.reader import Call, Reader
 from minimind_wiki.infer.request import Token
 from minimind_wiki.serve.answers import Chunk, DrawnToken, LikelyToken, Usage
-from minimind_wiki.serve.chat import Asked, Call, Reader
+from minimind_wiki.serve.chat import Asked
 from minimind_wiki.tokenizer.protocol import Tokenizer
 
 
@@ -66,7 +67,8 @@ class ChatReply(_Common):
     ) -> None:
         super().__init__(model, tokenizer, len(asked.ids), usage)
         self.asked = asked
-        self.readers = [Reader(tokenizer, asked) for _ in range(choices)]
+        how = (asked.thinking, asked.tools, asked.begun)
+        self.readers = [Reader(tokenizer, *how) for _ in range(choices)]
         self.messages: list[dict[str, Any]] = [{"content": ""} for _ in range(choices)]
         self.logprobs: list[list[DrawnToken] | None] = [None] * choices
         self.untold: list[list[DrawnToken]] = [[] for _ in range(choices)]

@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("fastapi")
 
+from minimind_wiki.infer.reader import Call, Reader, Said
 from minimind_wiki.infer.request import Token
-from minimind_wiki.serve.chat import Asked, Call, Reader, Said, ask
+from minimind_wiki.serve.chat import ask
 from minimind_wiki.serve.errors import Refused
 from minimind_wiki.serve.schema import Chat
 from minimind_wiki.tokenizer import load_tokenizer
@@ -34,8 +35,10 @@ REPLIES = [
 ]
 
 
-def asked(thinking: bool = False, tools: bool = True, begun: str | None = None) -> Asked:
-    return Asked([], [], thinking, tools, begun)
+def reader_of(
+    tokenizer: Any, thinking: bool = False, tools: bool = True, begun: str | None = None
+) -> Reader:
+    return Reader(tokenizer, thinking, tools, begun)
 
 
 def read(reader: Reader, tokens: list[Token], finish: str = "stop") -> dict[str, Any]:
@@ -63,7 +66,7 @@ def cut(text: str, seed: int) -> list[Token]:
 def test_any_cut_of_a_reply_reads_as_its_whole(text: str, thinking: bool) -> None:
     whole = read_text(text, thinking)
     for seed in range(20):
-        said = read(Reader(ByteTokenizer(), asked(thinking)), cut(text, seed))
+        said = read(reader_of(ByteTokenizer(), thinking), cut(text, seed))
         assert said["reasoning_content"] == whole.thought
         assert "".join(said["content"].split()) == "".join(whole.answer.split())
         assert len(said["calls"]) == len(whole.calls)
@@ -72,12 +75,12 @@ def test_any_cut_of_a_reply_reads_as_its_whole(text: str, thinking: bool) -> Non
 
 def test_a_thought_that_nobody_asked_for_is_told_apart() -> None:
     tokens = cut("<think>\nunasked\n</think>\n\nanswer <think>", 3)
-    said = read(Reader(ByteTokenizer(), asked()), tokens)
+    said = read(reader_of(ByteTokenizer()), tokens)
     assert said["reasoning_content"] == "unasked" and said["content"] == "answer <think>"
 
 
 def test_nothing_that_may_begin_a_mark_is_told_early() -> None:
-    reader = Reader(ByteTokenizer(), asked(thinking=True))
+    reader = reader_of(ByteTokenizer(), thinking=True)
     told = [piece for token in cut("thought</thi", 1) for piece in reader.read(token)]
     assert "".join(piece.text for piece in told) == "thought"
     assert [p.text for p in reader.read(Token(65, "ng"))] == ["</thing"]
@@ -93,7 +96,7 @@ def test_where_a_mark_is_a_token_its_letters_are_text() -> None:
         # its name may come late: it may hold the beginning of a stop string
         tokens = [Token(300, "I write </think> and\n"), Token(close, told),
                   Token(300, later + "\n\n"), Token(301, "four </think>")]  # fmt: skip
-        said = read(Reader(tokenizer, asked(thinking=True)), tokens)
+        said = read(reader_of(tokenizer, thinking=True), tokens)
         assert said["reasoning_content"] == "I write </think> and"
         assert said["content"] == "four </think>"
 
@@ -106,10 +109,10 @@ def test_a_call_by_tokens_and_one_that_is_none() -> None:
     start, end = (Token(control[mark], mark) for mark in ("<tool_call>", "</tool_call>"))
     good, bad = Token(300, '\n{"name": "f", "arguments": {}}\n'), Token(300, "\n{oops\n")
     tokens = [Token(301, "So: "), start, good, end, start, bad, end]
-    said = read(Reader(tokenizer, asked()), tokens)
+    said = read(reader_of(tokenizer), tokens)
     assert said["calls"] == [("f", "{}")]
     assert said["content"] == "So:<tool_call>\n{oops\n</tool_call>"
-    plain = read(Reader(tokenizer, asked(tools=False)), tokens)  # nobody offered tools
+    plain = read(reader_of(tokenizer, tools=False), tokens)  # nobody offered tools
     assert plain["calls"] == [] and "<tool_call>" in plain["content"]
 
 
@@ -119,21 +122,21 @@ def test_a_call_by_tokens_and_one_that_is_none() -> None:
 )  # fmt: skip
 def test_what_is_no_call_comes_back_as_text(body: str) -> None:
     text = f"<tool_call>{body}</tool_call>"
-    said = read(Reader(ByteTokenizer(), asked()), [Token(65, text)])
+    said = read(reader_of(ByteTokenizer()), [Token(65, text)])
     assert said == {"content": text, "reasoning_content": "", "calls": []}
 
 
 def test_a_call_without_its_end_counts_only_if_the_turn_ended() -> None:
     tokens = [Token(65, '<tool_call>\n{"name": "f"}')]
-    assert read(Reader(ByteTokenizer(), asked()), tokens)["calls"] == [("f", "{}")]
-    cut_off = read(Reader(ByteTokenizer(), asked()), tokens, "length")
+    assert read(reader_of(ByteTokenizer()), tokens)["calls"] == [("f", "{}")]
+    cut_off = read(reader_of(ByteTokenizer()), tokens, "length")
     assert cut_off["calls"] == [] and cut_off["content"] == '<tool_call>\n{"name": "f"}'
 
 
 def test_a_call_that_the_prompt_began_is_read_to_its_end() -> None:
     begun = '{"name": "add", "arguments":'
     tokens = [Token(65, ' {"a": 1}}'), Token(65, "\n</tool_call>")]
-    said = read(Reader(ByteTokenizer(), asked(begun=begun)), tokens)
+    said = read(reader_of(ByteTokenizer(), begun=begun), tokens)
     assert said["calls"] == [("add", '{"a": 1}')] and said["content"] == ""
 
 
