@@ -34,6 +34,7 @@ VERBS = {
     "distill": "teach a small model what a larger one would say",
     "run": "run a recipe: stages of training in a row",
     "generate": "continue a prompt with a trained model",
+    "chat": "talk with a trained model in the terminal",
     "serve": "answer OpenAI's API with a trained model",
     "export": "write a model for transformers, llama.cpp, Ollama, ONNX or a page",
     "tokenizer": "learn a vocabulary, compare vocabularies",

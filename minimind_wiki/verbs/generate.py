@@ -16,6 +16,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The model, the prompt and how to draw."""
     parser.add_argument("model", type=Path, help="a model folder, or the folder of a run")
     parser.add_argument("--prompt", required=True, metavar="T", help="the text to continue")
+    sampling_flags(parser)
+
+
+def sampling_flags(parser: argparse.ArgumentParser) -> None:
+    """How to draw, and where; the verb `chat` has them too."""
     parser.add_argument("--max-tokens", type=int, default=200, metavar="N",
                         help="most tokens to add (default: 200)")  # fmt: skip
     parser.add_argument("--temperature", type=float, default=0.8, metavar="X",
