@@ -34,9 +34,7 @@ def awq_scale(
     What is compared is the squared error of the outputs, ‖x Wᵀ - (x / s) round(W · s)ᵀ‖².
     """
     x_NI = x_NI.flatten(0, -2).float()
-    size_I = (
-        x_NI.abs().mean(0).clamp_min(1e-4)
-    )  # an input that is never there may not be divided by
+    size_I = x_NI.abs().mean(0).clamp_min(1e-4)  # an input may never be there
     wanted = [x_NI @ weight.float().T for weight in weights]
     best_I, least = torch.ones_like(size_I), float("inf")
     for step in range(TRIES):
