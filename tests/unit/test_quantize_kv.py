@@ -66,32 +66,30 @@ def test_zeros_stay_zeros():
     assert not codes.any() and not scale.any()
 
 
-def answers(cache: type | None) -> list[list[int]]:
-    engine = Engine(MODEL, room=512)
-    if cache is not None:
-        engine.cache = cache(MODEL.config, 512 // 16)
-    numbers = [engine.add(Request(IDS[row % 2, : 5 + 9 * row].tolist(), max_new_tokens=6,
-                                  sampling=Sampling(temperature=0)))
-               for row in range(4)]  # fmt: skip
-    found: dict[int, list[int]] = {number: [] for number in numbers}
-    while engine.busy:
-        for number, token in engine.step():
-            found[number].append(token.id)
-    return list(found.values())
-
-
 @torch.no_grad()
 def test_the_engine_runs_on_it():
-    """Blocks in eight bits give what a row in eight bits gives."""
-    found = answers(Int8PagedCache)
-    for row, answer in enumerate(found):
-        ids = IDS[row % 2, : 5 + 9 * row].tolist()
-        cache = Int8Cache(MODEL.config, 1, 100)
-        logits, alone = MODEL(torch.tensor([ids]), cache)[0, -1], []
-        for _ in range(6):
-            alone.append(int(logits.argmax()))
-            logits = MODEL(torch.tensor([[alone[-1]]]), cache)[0, -1]
-        assert answer == alone
+    """Blocks in eight bits give what a row in eight bits gives, and not what float32 gives."""
+    prompts = [IDS[row % 2, : 5 + 9 * row].tolist() for row in range(4)]
+    engine = Engine(MODEL, room=512)
+    engine.cache = Int8PagedCache(MODEL.config, 512 // 16)
+    greedy = Sampling(temperature=0)
+    numbers = [engine.add(Request(p, 6, greedy, logprobs=0)) for p in prompts]
+    found = {number: list(prompt) for number, prompt in zip(numbers, prompts, strict=True)}
+    scores: dict[int, list[float]] = {number: [] for number in numbers}
+    while engine.busy:
+        for number, token in engine.step():
+            assert token.logprob is not None
+            found[number].append(token.id)
+            scores[number].append(token.logprob)
+    for number, prompt in zip(numbers, prompts, strict=True):
+        ids, last = torch.tensor([found[number]]), slice(len(prompt) - 1, -1)
+        eight, full = (
+            MODEL(ids, cache)[0, last].log_softmax(-1)
+            for cache in (Int8Cache(MODEL.config, 1, 100), None)
+        )
+        assert eight.argmax(-1).tolist() == found[number][len(prompt) :]
+        mine = torch.tensor(scores[number])
+        assert (mine - eight.amax(-1)).abs().max() < 0.1 * (full - eight).abs().amax()
 
 
 def test_a_wiped_block_is_zero():
