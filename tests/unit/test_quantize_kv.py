@@ -40,7 +40,7 @@ def test_attention_stays_within_the_derived_bound():
 
 @torch.no_grad()
 def test_scores_of_a_model_stay_near():
-    """Two thousandths of the scores' spread, for random weights; and in pieces as in one."""
+    """Within two hundredths of the scores' spread, for random weights; and in pieces as in one."""
     wanted = MODEL(IDS)
     whole, parts = (Int8Cache(MODEL.config, 2, 40) for _ in range(2))
     at_once = MODEL(IDS, whole)

@@ -1,9 +1,9 @@
 """Layers whose weights are codes: what stands in place of a linear layer and of an embedding.
 
 Only the weights are small. A product needs them as numbers, so they are unpacked for it and
-forgotten. On a CPU that takes longer than reading float32 would, unless the kernel unpacks on its
-way: torch has one for eight bits, which is quick where the inputs are bfloat16. `quicken` asks for
-it; the inputs' rounding then moves an output by some thousandths of its size.
+forgotten. That costs time, and saves what reading the larger numbers from memory takes. A kernel
+that unpacks on its way saves both: torch has one for eight bits, quick where the inputs are
+bfloat16. `quicken` asks for it; its rounding moves an output by some thousandths of its size.
 Shapes: N rows (all leading axes together), I inputs, O outputs, G groups of a row, J stored bytes
 of a row (I for eight bits, I / 2 for four).
 """
