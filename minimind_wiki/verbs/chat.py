@@ -108,8 +108,8 @@ def make_talk(
     """Load the model and put an engine before it, with a cache for one whole context."""
     import torch
 
-    from minimind_wiki.infer import load_model_folder
     from minimind_wiki.infer.engine import Engine
+    from minimind_wiki.infer.open import open_model
     from minimind_wiki.infer.request import Sampling
     from minimind_wiki.train.device import choose
     from minimind_wiki.verbs._talk import Talk
@@ -122,7 +122,7 @@ def make_talk(
     device = choose(args.device).device
     # many CPUs have no units for 16 bits and take many times as long
     dtype = torch.float32 if device.type == "cpu" else None
-    model, tokenizer = load_model_folder(find_model(args.model), device, dtype)
+    model, tokenizer = open_model(find_model(args.model), device, dtype)
     if tokenizer is None:
         raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a message.")
     room = model.config.max_position_embeddings + 15  # the last block may be half full

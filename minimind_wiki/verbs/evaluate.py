@@ -107,9 +107,9 @@ class Subject:
 
 def load(folder: Path, device: Any) -> tuple[Any, Any]:
     """Model and tokenizer. MinimindError if there is none."""
-    from minimind_wiki.infer import load_model_folder
+    from minimind_wiki.infer.open import open_model
 
-    model, tokenizer = load_model_folder(folder, device)
+    model, tokenizer = open_model(folder, device)
     if tokenizer is None:
         raise MinimindError(f"{folder} has no tokenizer, so it cannot read a question.")
     return model, tokenizer

@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the prompt and, as they are drawn, the tokens that follow."""
     import torch
 
-    from minimind_wiki.infer import load_model_folder, stream
+    from minimind_wiki.infer import stream
+    from minimind_wiki.infer.open import open_model
     from minimind_wiki.infer.stops import TextStream
     from minimind_wiki.train.device import choose
     from minimind_wiki.train.report import printable
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.prompt:
         raise WrongCall("--prompt is empty; give at least one character.")
     device = choose(args.device).device
-    model, tokenizer = load_model_folder(find_model(args.model), device)
+    model, tokenizer = open_model(find_model(args.model), device)
     if tokenizer is None:
         raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a prompt.")
     try:

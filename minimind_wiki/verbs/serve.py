@@ -99,7 +99,7 @@ def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[st
     """The model by its name, and with each adapter by the adapter's name."""
     import torch
 
-    from minimind_wiki.infer import load_model_folder
+    from minimind_wiki.infer.open import open_model
     from minimind_wiki.serve.desk import Served
     from minimind_wiki.serve.embeddings import embedder
     from minimind_wiki.train.device import choose
@@ -109,7 +109,7 @@ def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[st
     device = choose(args.device).device
     # many CPUs have no units for 16 bits and take many times as long
     dtype = torch.float32 if device.type == "cpu" else None
-    model, tokenizer = load_model_folder(folder, device, dtype)
+    model, tokenizer = open_model(folder, device, dtype)
     if tokenizer is None:
         raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a prompt.")
     name = args.name or Path(os.path.abspath(args.model)).name

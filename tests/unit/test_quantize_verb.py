@@ -48,3 +48,16 @@ def test_a_wrong_call_says_what_to_do(tmp_path, capsys, words, hint):
 def test_it_overwrites_nothing(tmp_path, capsys):
     assert cli.main(["quantize", str(NANO), "--out", str(tmp_path)]) == 2
     assert "not overwritten" in capsys.readouterr().err
+
+
+def test_what_it_writes_can_be_asked(tmp_path, capsys):
+    out = tmp_path / "small"
+    assert cli.main(["quantize", str(NANO), "--bits", "8", "--out", str(out)]) == 0
+    capsys.readouterr()
+    words = ["--prompt", "Once", "--max-tokens", "8", "--temperature", "0"]
+    assert cli.main(["generate", str(out), *words]) == 0
+    assert capsys.readouterr().out.startswith("Once")
+    assert cli.main(["evaluate", str(out), "--tasks", "arithmetic", "--limit", "2"]) == 0
+    assert (
+        cli.main(["sft", "--model", str(out), "--out", str(tmp_path / "run"), "--steps", "1"]) == 2
+    )
