@@ -187,9 +187,9 @@ def begins_with_a_coin(record):
 
 @experiment.figure()
 def learning(record):
-    """Left: held-out loss on Alpaca over the steps of fine-tuning, with that of a count of single
-    tokens. Right: how often DPO prefers the chosen answer of a held-out pair, over its steps, with
-    chance and the rule of length."""
+    """Held-out loss on Alpaca over the steps of fine-tuning, with that of a count of single tokens;
+    and how often DPO prefers the chosen answer of a held-out pair, over its steps, with chance and
+    the rule of length."""
     counted = Level(record.level("baseline", "loss_after"), "single tokens", "baseline")
     marks = [Level(record.level("chance", "accuracy"), "chance", "chance"),
              Level(record.level("baseline", "accuracy"), "length alone", "baseline")]  # fmt: skip
