@@ -4,18 +4,21 @@ A model that continues the texts of the little world takes a course in word prob
 many steps of equally many rows. Arms differ in the optimizer, in its learning rate, in whether the
 weights move or adapters beside them, and in what else stands among the rows: nothing, other chats,
 or the world's texts as answers of a chat. Gain is the held-out loss on word problems, the price is
-the loss on the texts; it is also read at equal gain. Two explanations are measured beside: how far
-the weights have moved, and whether the texts are only missed outside of a chat.
+the loss on the texts; it is also read at equal gain. Three explanations are measured beside: how
+far the weights have moved, how far the answers to word problems have moved (KL; Shenfeld et al.
+2025, arXiv:2509.04259), and whether the texts are only missed outside of a chat.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import mean
 
 from minimind_wiki.book.experiment import Experiment, Measurement
 from minimind_wiki.book.record import repo_root
 from minimind_wiki.data.world.rows import make_rows
+from minimind_wiki.infer import load_model_folder
 from minimind_wiki.lite.plot import Axis, Figure, Level, Line, Panel
-from minimind_wiki.tokenizer import load_tokenizer
+from minimind_wiki.train.compare import kl_to
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.examine import arithmetic
 from minimind_wiki.train.sources import Row, Source, open_source
@@ -89,10 +92,13 @@ def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
     found = watched(how, rows_of(arm["rows"], seed, settings.windows), settings.texts)
     held = found.state.held_out
     problems = list(make_rows("arithmetic", settings.items, 0, "validation"))
-    solved = arithmetic(found.model, load_tokenizer(how.init), problems, max_new_tokens=64)
+    base, tokenizer = load_model_folder(Path(how.init), "cpu")
+    solved = arithmetic(found.model, tokenizer, problems, max_new_tokens=64)
     names = ("loss", "texts", "texts_in_chat", "moved")
     values = {name: held[name][-1] for name in names} | {
-        "accuracy": solved.score.accuracy, "start": held["texts"][0],
+        "accuracy": solved.score.accuracy,
+        "kl": mean(kl_to(base, found.model, tokenizer, problems[: settings.items // 4])),
+        "start": held["texts"][0],
         "start_in_chat": held["texts_in_chat"][0], "lost": held["texts"][-1] - held["texts"][0],
         "lost_in_chat": held["texts_in_chat"][-1] - held["texts_in_chat"][0],
         **at_levels(held),
@@ -142,19 +148,31 @@ def adapters_forget_less(record):
     return equal_gain(record, "lora", "muon")
 
 
+def same_order(record, measure: str) -> tuple[bool, str]:
+    """Whether what is lost has the order of a measure, with every seed, in the four arms that see
+    word problems alone."""
+    arms = ("muon", "adamw", "low", "lora")
+    good = all(
+        sorted(arms, key=lambda arm: record.seeds(arm, measure)[seed])
+        == sorted(arms, key=lambda arm: record.seeds(arm, "lost")[seed])
+        for seed in range(len(record.seeds("muon", "lost")))
+    )
+    return good, "; ".join(f"{arm} {record.value(arm, measure):.2f}, "
+                           f"lost {record.value(arm, 'lost'):.2f}" for arm in arms)  # fmt: skip
+
+
 @experiment.claim()
 def distance_is_the_price(record):
-    """Among the four arms that see word problems alone, the order of how far the weights have moved
-    is the order of what is lost, with every seed."""
-    arms = ("muon", "adamw", "low", "lora")
-    good = []
-    for seed in range(len(record.seeds("muon", "lost"))):
-        ways = [sorted(arms, key=lambda a, m=m: record.seeds(a, m)[seed])  # type: ignore[misc]
-                for m in ("moved", "lost")]  # fmt: skip
-        good.append(ways[0] == ways[1])
-    told = [f"{arm} moved {record.value(arm, 'moved'):.2f}, lost {record.value(arm, 'lost'):.2f}"
-            for arm in arms]  # fmt: skip
-    return all(good), "; ".join(told)
+    """In the four arms that see word problems alone, the further the weights have moved, the more
+    is lost, with every seed."""
+    return same_order(record, "moved")
+
+
+@experiment.claim()
+def change_of_answers_is_the_price(record):
+    """In the same four arms, the further the answers to word problems have moved (KL), the more is
+    lost, with every seed."""
+    return same_order(record, "kl")
 
 
 @experiment.claim()
