@@ -28,7 +28,7 @@ class Settings:
     """Steps of batch_size rows and their rate; held-out rows and texts measured meanwhile,
     prompts at the end."""
 
-    steps: int = 240
+    steps: int = 320
     batch_size: int = 16
     learning_rate: float = 3e-3
     windows: int = 64
@@ -68,7 +68,7 @@ def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
         steps=settings.steps, batch_size=settings.batch_size, context_length=512, weight_decay=0.0,
         learning_rate=settings.learning_rate, optimizer="adamw", lora_rank=arm["rank"],
         lora_alpha=2.0 * arm["rank"] or 16.0, quantize=arm["quantize"],
-        eval_every=max(1, settings.steps // 12), eval_windows=settings.windows, sample_tokens=0,
+        eval_every=max(1, settings.steps // 10), eval_windows=settings.windows, sample_tokens=0,
         device="cpu", dtype="bfloat16", threads=1,
     )  # fmt: skip
     source = open_source(how.data, "sft", seed, how.held_out, how.eval_windows)

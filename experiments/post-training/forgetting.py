@@ -86,7 +86,7 @@ def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
         init=str(repo_root() / "models" / "world-tiny"), data=MIXTURES[arm["rows"]], seed=seed,
         steps=settings.steps, batch_size=settings.batch_size, context_length=512, weight_decay=0.0,
         learning_rate=arm["rate"], optimizer=arm["optimizer"], lora_rank=arm["rank"],
-        lora_alpha=2.0 * arm["rank"] or 16.0, eval_every=max(1, settings.steps // 12),
+        lora_alpha=2.0 * arm["rank"] or 16.0, eval_every=max(1, settings.steps // 10),
         eval_windows=settings.windows, sample_tokens=0, device="cpu", dtype="bfloat16", threads=1,
     )  # fmt: skip
     found = watched(how, rows_of(arm["rows"], seed, settings.windows), settings.texts)
