@@ -28,7 +28,7 @@ class Settings:
     """Steps of batch_size rows and their rate; held-out rows and texts measured meanwhile,
     prompts at the end."""
 
-    steps: int = 320
+    steps: int = 240
     batch_size: int = 16
     learning_rate: float = 3e-3
     windows: int = 64
