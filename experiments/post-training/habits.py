@@ -191,6 +191,14 @@ def spread(values: list[float]) -> str:
     return ", ".join(f"{100 * value:+.1f}" for value in values) + " points"
 
 
+@experiment.derived
+def told(record):
+    """Mean gains in points, and the rate that was best on the validation worlds."""
+    return {arm: {"gain": 100 * mean(gains(record, arm)),
+                  "own_gain": 100 * mean(gains(record, arm, "own")),
+                  "best_rate": record.sweep(arm)["best"]} for arm in record.arms}  # fmt: skip
+
+
 @experiment.claim()
 def it_chooses(record):
     """Reinforcement makes a model with two habits right more often: every seed after it is above
