@@ -44,9 +44,9 @@ experiment = Experiment(
     factors=("form", "tokens"),
     arms={
         "answers": arm("answers", "none", "answer"),
-        "more_answers": arm("answers, as many tokens", "a", "answer", "as many as worked"),
-        "worked": arm("worked steps", "model", "worked"),
-        "thought": arm("steps as a thought", "b", "thought"),
+        "more_answers": arm("more answers", "a", "answer", "as many as worked"),
+        "worked": arm("worked", "model", "worked"),
+        "thought": arm("thought", "b", "thought"),
     },
     settings=Settings(),
     quick=Settings(steps=2, windows=4, items=4, texts=2),

@@ -49,8 +49,8 @@ experiment = Experiment(
     factors=("form", "tokens"),
     arms={
         "results": arm("results", "none", "result"),
-        "more_results": arm("results, as many tokens", "a", "result", "as many as calls"),
-        "calls": arm("calls of a calculator", "model", "call"),
+        "more_results": arm("more results", "a", "result", "as many as calls"),
+        "calls": arm("calls", "model", "call"),
     },
     settings=Settings(),
     quick=Settings(steps=2, questions=2, windows=2, items=2, texts=2),
