@@ -33,7 +33,7 @@ MIXTURES = {"problems": "world/arithmetic", "texts": "world/arithmetic",
 class Settings:
     """Steps of batch_size rows; held-out rows and texts measured meanwhile, problems at the end."""
 
-    steps: int = 200
+    steps: int = 160
     batch_size: int = 16
     windows: int = 64
     texts: int = 16
