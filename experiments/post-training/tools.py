@@ -32,7 +32,7 @@ OFFER = {key: SPECS["calculator"]["function"][key] for key in ("name", "descript
 class Settings:
     """Optimizer steps, questions in each, their rate; rows measured meanwhile, items at the end."""
 
-    steps: int = 200
+    steps: int = 160
     questions: int = 8
     learning_rate: float = 1e-2
     windows: int = 32
