@@ -27,7 +27,7 @@ from ._lessons import BASE, Row, bars, learned, lessons, more, of_the_base, paid
 class Settings:
     """Optimizer steps, problems in each, their rate; rows measured meanwhile, items at the end."""
 
-    steps: int = 240
+    steps: int = 200
     problems: int = 16
     learning_rate: float = 1e-2
     windows: int = 64
