@@ -159,6 +159,6 @@ def price(record):
         line = Line(rates, map(mean, seeds), "after DPO", "model", map(min, seeds),
                     map(max, seeds), marker="circle")  # fmt: skip
         first = mean(record.seeds("rate_3", "before_arithmetic"))
-        panels.append(Panel(Axis("learning rate", "log", ticks=rates), Axis(label, range=(0, 1)),
+        panels.append(Panel(Axis("learning rate", "log"), Axis(label, range=(0, 1)),
                             [line], levels=[level or Level(first, "before", "floor")]))  # fmt: skip
     return Figure(panels)
