@@ -1,0 +1,131 @@
+"""Does a teacher's distribution teach more where a text may go on in many ways?
+
+In a worked sum each token is settled by what stands before it, so a good teacher says what the data
+say (post-training/distillation). In a story it is not: many a person, place or thing may come next.
+A small model learns to tell the world's stories, each seen once, from their words alone or from the
+distribution of a larger model that has read such stories. Each way at its own best learning rate.
+"""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from minimind_wiki.book.experiment import Experiment, Measurement, Sweep
+from minimind_wiki.book.record import repo_root
+from minimind_wiki.data.world.rows import make_rows
+from minimind_wiki.infer import load_model_folder
+from minimind_wiki.lite.plot import Axis, Figure, Level, Panel
+from minimind_wiki.train.compare import loss_on
+from minimind_wiki.train.config import TrainConfig
+from minimind_wiki.train.sft import SftSettings, sft
+from minimind_wiki.train.teach import DistillSettings
+from minimind_wiki.train.teach import distillation as distill
+
+from ._lessons import learned
+
+MODELS = repo_root() / "models"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Steps of the lessons, stories in each, their rate; held-out stories."""
+
+    steps: int = 150
+    stories: int = 8
+    learning_rate: float = 5e-3
+    windows: int = 64
+
+
+experiment = Experiment(
+    name="post-training/soft_labels",
+    factors=("divergence",),
+    arms={
+        "hard": {"title": "hard labels", "role": "none", "divergence": ""},
+        "forward": {"title": "forward KL", "role": "model", "divergence": "forward_kl"},
+    },
+    settings=Settings(),
+    quick=Settings(steps=2, stories=2, windows=4),
+    sweep=Sweep("learning_rate", (2.5e-3, 5e-3, 1e-2), "loss", quick=(5e-3,),
+                beyond=(1.25e-3, 2e-2)),
+    primary="loss",
+    repeat=(("hard", 0), ("forward", 0)),
+    noisy=("seconds",),
+)  # fmt: skip
+
+
+def told(rows: int, seed: int, split: str) -> list[dict]:
+    """Stories as what an assistant says."""
+    ask = {"role": "user", "content": "Tell me a story."}
+    return [{"conversations": [ask, {"role": "assistant", "content": row["text"]}]}
+            for row in make_rows("pretrain", rows, seed, split)]  # fmt: skip
+
+
+@experiment.measure
+def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
+    rows = told(settings.steps * settings.stories, seed, "train")
+    held = told(settings.windows, 0, "validation")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "stories.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *held]))
+        how = TrainConfig(
+            init=str(MODELS / "world-nano"), data=str(file), steps=settings.steps, seed=seed,
+            held_out=len(held) / (len(rows) + len(held)), batch_size=settings.stories,
+            learning_rate=settings.learning_rate, optimizer="muon", weight_decay=0.0,
+            context_length=512, eval_every=max(1, settings.steps // 4), eval_windows=len(held),
+            sample_tokens=0, device="cpu", dtype="bfloat16", threads=1,
+        )  # fmt: skip
+        if arm["divergence"]:
+            teacher = str(MODELS / "world-tiny")
+            found = distill(how, DistillSettings(teacher=teacher, divergence=arm["divergence"]))
+        else:
+            found = sft(how, SftSettings(gold_items=0))
+    curve = found.state.held_out
+    values = {"loss": curve["loss"][-1], "seconds": found.state.seconds}
+    return Measurement(values, {"loss": (curve["step"], curve["loss"])})
+
+
+@experiment.levels
+def levels(settings: Settings):
+    """The teacher's own loss on the same stories."""
+    teacher, tokenizer = load_model_folder(MODELS / "world-tiny", "cpu")
+    rows = told(settings.windows, 0, "validation")
+    tokens = [learned(tokenizer, [row]) for row in rows]
+    nats = loss_on(teacher, tokenizer, rows)
+    whole = sum(n * many for n, many in zip(nats, tokens, strict=True))
+    return {"baseline": {"loss": whole / sum(tokens)},
+            "data": {"name": "the little world, generated", "bytes": 0}}  # fmt: skip
+
+
+@experiment.claim()
+def a_distribution_teaches_more(record):
+    """The teacher's distribution leaves less held-out loss than the stories' words, with every
+    seed."""
+    hard, soft = record.seeds("hard", "loss"), record.seeds("forward", "loss")
+    return max(soft) < min(hard), f"{mean(soft):.3f} against {mean(hard):.3f} nats a token"
+
+
+@experiment.claim()
+def with_the_same_stories(record):
+    """With the same stories in the same order, it leaves less in each seed's pair."""
+    pairs = zip(record.seeds("hard", "loss"), record.seeds("forward", "loss"), strict=True)
+    gains = [hard - soft for hard, soft in pairs]
+    return min(gains) > 0, f"{min(gains):+.4f} to {max(gains):+.4f} nats a token"
+
+
+@experiment.claim(quick=True)
+def they_begin_alike(record):
+    """Before the first step both students have the same loss."""
+    first = {record.curve(arm, "loss")["mean"][0] for arm in record.arms}
+    return max(first) - min(first) < 1e-6, f"{max(first):.3f} nats a token"
+
+
+@experiment.figure()
+def lessons(record):
+    """Held-out loss of two students over their lessons in stories, from words and from a teacher's
+    distribution, each at its best rate; a level shows the teacher's own loss."""
+    lines = [record.line(arm, "loss") for arm in record.arms]
+    teacher = Level(record.level("baseline", "loss"), "teacher", "baseline")
+    return Figure(Panel("step", Axis("nats per token, held out", "log"), lines, levels=[teacher],
+                        legend="top"))  # fmt: skip
