@@ -2,36 +2,47 @@
 
 In a worked sum each token is settled by what stands before it, so a good teacher says what the data
 say (post-training/distillation). In a story it is not: many a person, place or thing may come next.
-A small model learns to tell the world's stories, each seen once, from their words alone or from the
-distribution of a larger model that has read such stories. Each way at its own best learning rate.
+A small model learns to tell the world's stories in a chat, each seen once, from their words alone or
+from the distribution of a larger model that has learned to tell such stories. Each way at its own
+best learning rate.
 """
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
 from minimind_wiki.book.experiment import Experiment, Measurement, Sweep
 from minimind_wiki.book.record import repo_root
 from minimind_wiki.data.world.rows import make_rows
-from minimind_wiki.infer import load_model_folder
 from minimind_wiki.lite.plot import Axis, Figure, Level, Panel
-from minimind_wiki.train.compare import loss_on
 from minimind_wiki.train.config import TrainConfig
+from minimind_wiki.train.pretrain import Outcome
 from minimind_wiki.train.sft import SftSettings, sft
 from minimind_wiki.train.teach import DistillSettings
 from minimind_wiki.train.teach import distillation as distill
 
-from ._lessons import learned
+from ._stages import made, place
 
-MODELS = repo_root() / "models"
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The teacher's, which no setting of its students changes."""
+
+    steps: int
+    stories: int
+    windows: int
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Steps of the lessons, stories in each, their rate; held-out stories."""
+    """Steps of the teacher's course and of the student's lessons, stories in each, the student's
+    rate; held-out stories."""
 
+    course_steps: int = 150
     steps: int = 150
     stories: int = 8
     learning_rate: float = 5e-3
@@ -46,7 +57,7 @@ experiment = Experiment(
         "forward": {"title": "forward KL", "role": "model", "divergence": "forward_kl"},
     },
     settings=Settings(),
-    quick=Settings(steps=2, stories=2, windows=4),
+    quick=Settings(course_steps=2, steps=2, stories=2, windows=4),
     sweep=Sweep("learning_rate", (2.5e-3, 5e-3, 1e-2), "loss", quick=(5e-3,),
                 beyond=(1.25e-3, 2e-2)),
     primary="loss",
@@ -62,25 +73,47 @@ def told(rows: int, seed: int, split: str) -> list[dict]:
             for row in make_rows("pretrain", rows, seed, split)]  # fmt: skip
 
 
-@experiment.measure
-def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
-    rows = told(settings.steps * settings.stories, seed, "train")
-    held = told(settings.windows, 0, "validation")
+def lessons_of(
+    model: str,
+    steps: int,
+    stories: int,
+    windows: int,
+    rate: float,
+    seed: int,
+    learn: Callable[[TrainConfig], Outcome],
+) -> Outcome:
+    """A model after so many steps, of so many new stories each."""
+    rows = told(steps * stories, seed, "train")
+    held = told(windows, 0, "validation")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "stories.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *held]))
-        how = TrainConfig(
-            init=str(MODELS / "world-nano"), data=str(file), steps=settings.steps, seed=seed,
-            held_out=len(held) / (len(rows) + len(held)), batch_size=settings.stories,
-            learning_rate=settings.learning_rate, optimizer="muon", weight_decay=0.0,
-            context_length=512, eval_every=max(1, settings.steps // 4), eval_windows=len(held),
-            sample_tokens=0, device="cpu", dtype="bfloat16", threads=1,
-        )  # fmt: skip
-        if arm["divergence"]:
-            teacher = str(MODELS / "world-tiny")
-            found = distill(how, DistillSettings(teacher=teacher, divergence=arm["divergence"]))
-        else:
-            found = sft(how, SftSettings(gold_items=0))
+        return learn(TrainConfig(
+            init=str(repo_root() / "models" / model), data=str(file), steps=steps, seed=seed,
+            held_out=len(held) / (len(rows) + len(held)), batch_size=stories, learning_rate=rate,
+            optimizer="muon", weight_decay=0.0, context_length=512, eval_every=max(1, steps // 4),
+            eval_windows=windows, sample_tokens=0, device="cpu", dtype="bfloat16", threads=1,
+        ))  # fmt: skip
+
+
+def take(course: Course, out: Path, resume: bool) -> None:
+    hard = partial(sft, settings=SftSettings(gold_items=0), out=out)
+    lessons_of("world-tiny", course.steps, course.stories, course.windows, 5e-3, 1000, hard)
+
+
+def teacher(settings: Settings) -> Path:
+    course = Course(settings.course_steps, settings.stories, settings.windows)
+    return made(place(experiment.name, course), "course", 0, partial(take, course))
+
+
+@experiment.measure
+def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
+    learn = partial(sft, settings=SftSettings(gold_items=0))
+    if arm["divergence"]:
+        lessons = DistillSettings(teacher=str(teacher(settings)), divergence=arm["divergence"])
+        learn = partial(distill, settings=lessons)
+    found = lessons_of("world-nano", settings.steps, settings.stories, settings.windows,
+                       settings.learning_rate, seed, learn)  # fmt: skip
     curve = found.state.held_out
     values = {"loss": curve["loss"][-1], "seconds": found.state.seconds}
     return Measurement(values, {"loss": (curve["step"], curve["loss"])})
@@ -89,12 +122,8 @@ def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
 @experiment.levels
 def levels(settings: Settings):
     """The teacher's own loss on the same stories."""
-    teacher, tokenizer = load_model_folder(MODELS / "world-tiny", "cpu")
-    rows = told(settings.windows, 0, "validation")
-    tokens = [learned(tokenizer, [row]) for row in rows]
-    nats = loss_on(teacher, tokenizer, rows)
-    whole = sum(n * many for n, many in zip(nats, tokens, strict=True))
-    return {"baseline": {"loss": whole / sum(tokens)},
+    held = json.loads((teacher(settings) / "run.json").read_text())["held_out"]
+    return {"baseline": {"loss": held["last_loss"]},
             "data": {"name": "the little world, generated", "bytes": 0}}  # fmt: skip
 
 
