@@ -1,13 +1,14 @@
 """Does a teacher's distribution teach more where a text may go on in many ways?
 
-In a worked sum each token is settled by what stands before it, so a good teacher says what the data
-say (post-training/distillation). In a story it is not: many a person or place may come next. A small
+In a worked sum each token is settled by what stands before it, so a good teacher says what the
+data say (post-training/distillation). In a story it is not: many a person or place may come next. A small
 model learns to tell the world's stories in a chat, each seen once, from their words alone or from
 the distribution of a larger model that has learned to tell such stories. Each way at its own best
 learning rate.
 """
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -97,6 +98,8 @@ def lessons_of(
 
 
 def take(course: Course, out: Path, resume: bool) -> None:
+    if resume:  # what was left half done is done anew: its rows are gone
+        shutil.rmtree(out)
     hard = partial(sft, settings=SftSettings(gold_items=0), out=out)
     lessons_of("world-tiny", course.steps, course.stories, course.windows, 5e-3, 1000, hard)
 
