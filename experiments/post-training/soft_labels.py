@@ -1,10 +1,10 @@
 """Does a teacher's distribution teach more where a text may go on in many ways?
 
 In a worked sum each token is settled by what stands before it, so a good teacher says what the
-data say (post-training/distillation). In a story it is not: many a person or place may come next. A small
-model learns to tell the world's stories in a chat, each seen once, from their words alone or from
-the distribution of a larger model that has learned to tell such stories. Each way at its own best
-learning rate.
+data say (post-training/distillation). In a story it is not: many a person or place may come next.
+A small model learns to tell the world's stories in a chat, each seen once, from their words alone
+or from the distribution of a larger model that has learned to tell such stories. Each way at its
+own best learning rate.
 """
 
 import json
