@@ -110,10 +110,9 @@ def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
     return Measurement(values, {name: (held["step"], held[name]) for name in names})
 
 
-def less(record, better: str, worse: str, metric: str) -> tuple[bool, str]:
-    """Whether every seed of one arm is lower than every seed of another, and the means."""
-    low, high = record.seeds(better, metric), record.seeds(worse, metric)
-    return max(low) < min(high), f"{mean(low):.2f} against {mean(high):.2f} nats"
+@experiment.derived
+def rates(record):
+    return {arm: {"rate": about["factors"]["rate"]} for arm, about in record.arms.items()}
 
 
 @experiment.claim()
