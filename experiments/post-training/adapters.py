@@ -45,7 +45,7 @@ experiment = Experiment(
     factors=("rank", "quantize"),
     arms={
         "full": arm("all weights", "none", 0),
-        "lora_32": arm("LoRA, rank 32", "a", 32),
+        "lora_32": arm("LoRA, rank 32", "c", 32),
         "lora_8": arm("LoRA, rank 8", "b", 8),
         "qlora_8": arm("QLoRA, rank 8", "model", 8, "nf4"),
     },
@@ -177,7 +177,7 @@ def gain_and_loss(record):
         ends.append(Line(record.seeds(arm, "instructions"), record.seeds(arm, "texts"),
                          marker="circle", dash="dot", **named))  # fmt: skip
     before = [Level(record.value("full", "start"), "before", "floor")]
-    side = Axis("nats on texts", "log")
+    side = Axis("nats on texts", "log", range=(0.9, 8), ticks=[1, 2, 4, 8])
     return Figure([
         Panel(Axis("nats on held-out instructions"), side, ways, levels=before, legend="top"),
         Panel(Axis("held-out instructions followed, at the end"), side, ends, levels=before,

@@ -51,11 +51,11 @@ experiment = Experiment(
     factors=("optimizer", "rate", "rank", "freeze", "rows"),
     arms={
         "muon": arm("Muon, 5e-3, as in the chain", "none"),
-        "adamw": arm("AdamW, 3e-3", "a", "adamw", 3e-3),
-        "low": arm("Muon, 1.25e-3", "b", rate=1.25e-3),
-        "frozen": arm("AdamW, 3e-3, embeddings frozen", "e", "adamw", 3e-3, freeze="embed_tokens"),
-        "lora": arm("LoRA of rank 32, AdamW, 3e-3", "c", "adamw", 3e-3, 32),
-        "chats": arm("Muon, 5e-3, a quarter other chats", "d", rows="chats"),
+        "adamw": arm("AdamW, 3e-3", "b", "adamw", 3e-3),
+        "low": arm("Muon, 1.25e-3", "c", rate=1.25e-3),
+        "frozen": arm("AdamW, 3e-3, embeddings frozen", "he", "adamw", 3e-3, freeze="embed_tokens"),
+        "lora": arm("LoRA of rank 32, AdamW, 3e-3", "e", "adamw", 3e-3, 32),
+        "chats": arm("Muon, 5e-3, a quarter other chats", "f", rows="chats"),
         "texts": arm("Muon, 5e-3, a quarter texts", "model", rows="texts"),
     },
     settings=Settings(),
@@ -215,6 +215,10 @@ def they_begin_alike(record):
     return max(first) - min(first) < 1e-6, f"{max(first):.3f} nats"
 
 
+def side() -> Axis:
+    return Axis("nats on texts", "log", range=(0.9, 14), ticks=[1, 2, 4, 8])
+
+
 def ends(record, x: str) -> list[Line]:
     """One point an arm and seed: a metric, against nats on the texts."""
     return [Line(record.seeds(arm, x), record.seeds(arm, "texts"), about["title"], about["role"],
@@ -227,11 +231,10 @@ def gain_against_loss(record):
     nats on the texts of the world; one point an arm and seed. Below, the same price against how far
     the weights have moved."""
     before = [Level(record.value("muon", "start"), "before", "floor")]
-    side = Axis("nats on texts", "log")
     return Figure([
-        Panel(Axis("nats on held-out word problems"), side, ends(record, "loss"), levels=before,
+        Panel(Axis("nats on held-out word problems"), side(), ends(record, "loss"), levels=before,
               legend="top"),
-        Panel(Axis("change of the weights, as a share of their length"), side,
+        Panel(Axis("change of the weights, as a share of their length"), side(),
               ends(record, "moved"), levels=before, legend="none"),
     ])  # fmt: skip
 
@@ -241,4 +244,4 @@ def on_the_way(record):
     """Nats on the texts over the steps of the course, by arm."""
     lines = [record.line(arm, "texts") for arm in record.arms]
     before = [Level(record.value("muon", "start"), "before", "floor")]
-    return Figure(Panel("step", Axis("nats on texts", "log"), lines, levels=before, legend="top"))
+    return Figure(Panel("step", side(), lines, levels=before, legend="top"))
