@@ -195,10 +195,17 @@ def spread(values: list[float]) -> str:
 
 @experiment.derived
 def told(record):
-    """Mean gains in points, and the rate that was best on the validation worlds."""
-    return {arm: {"gain": 100 * mean(gains(record, arm)),
-                  "own_gain": 100 * mean(gains(record, arm, "own")),
-                  "best_rate": record.sweep(arm)["best"]} for arm in record.arms}  # fmt: skip
+    """Mean gains in points; the rate that was best on the validation worlds, and what the first
+    seed solves there at the best and at the largest rate."""
+    found = {}
+    for arm in record.arms:
+        sweep = record.sweep(arm)
+        found[arm] = {"gain": 100 * mean(gains(record, arm)),
+                      "own_gain": 100 * mean(gains(record, arm, "own")),
+                      "best_rate": sweep["best"], "largest_rate": max(sweep["values"]),
+                      "at_best": 1 - min(sweep["scores"]),
+                      "at_largest": 1 - sweep["scores"][-1]}  # fmt: skip
+    return found
 
 
 @experiment.claim()
