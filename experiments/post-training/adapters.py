@@ -45,7 +45,7 @@ experiment = Experiment(
     factors=("rank", "quantize"),
     arms={
         "full": arm("all weights", "none", 0),
-        "lora_32": arm("LoRA, rank 32", "c", 32),
+        "lora_32": arm("LoRA, rank 32", "a", 32),
         "lora_8": arm("LoRA, rank 8", "b", 8),
         "qlora_8": arm("QLoRA, rank 8", "model", 8, "nf4"),
     },
@@ -172,7 +172,7 @@ def gain_and_loss(record):
     ways, ends = [], []
     for arm, about in record.arms.items():
         loss, texts = record.curve(arm, "loss"), record.curve(arm, "texts")
-        named = {"name": about["title"], "role": about["role"]}
+        named = {"name": about["title"], "role": "c" if arm == "lora_32" else about["role"]}
         ways.append(Line(loss["mean"][1:], texts["mean"][1:], marker="circle", **named))
         ends.append(Line(record.seeds(arm, "instructions"), record.seeds(arm, "texts"),
                          marker="circle", dash="dot", **named))  # fmt: skip
