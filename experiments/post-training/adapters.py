@@ -164,6 +164,11 @@ def they_begin_alike(record):
     return max(first) - min(first) < 1e-6, f"{max(first):.3f} nats"
 
 
+def apart(points) -> list[float | None]:
+    """The points with gaps between, so that no line joins them."""
+    return [part for point in points for part in (point, None)]
+
+
 @experiment.figure()
 def gain_and_loss(record):
     """The way of each arm from its first steps to its last: held-out nats on instructions, against
@@ -174,10 +179,10 @@ def gain_and_loss(record):
         loss, texts = record.curve(arm, "loss"), record.curve(arm, "texts")
         named = {"name": about["title"], "role": "c" if arm == "lora_32" else about["role"]}
         ways.append(Line(loss["mean"][1:], texts["mean"][1:], marker="circle", **named))
-        ends.append(Line(record.seeds(arm, "instructions"), record.seeds(arm, "texts"),
-                         marker="circle", dash="dot", **named))  # fmt: skip
+        points = (apart(record.seeds(arm, metric)) for metric in ("instructions", "texts"))
+        ends.append(Line(*points, marker="circle", **named))
     before = [Level(record.value("full", "start"), "before", "floor")]
-    side = Axis("nats on texts", "log", range=(0.9, 8), ticks=[1, 2, 4, 8])
+    side = Axis("nats on texts", "log", range=(0.9, 9), ticks=[1, 2, 4, 8])
     return Figure([
         Panel(Axis("nats on held-out instructions"), side, ways, levels=before, legend="top"),
         Panel(Axis("held-out instructions followed, at the end"), side, ends, levels=before,

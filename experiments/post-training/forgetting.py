@@ -219,10 +219,23 @@ def side() -> Axis:
     return Axis("nats on texts", "log", range=(0.9, 14), ticks=[1, 2, 4, 8])
 
 
+def named(record, arm: str) -> dict:
+    """A short name for the legend, and the arm's role."""
+    short = {"muon": "Muon", "adamw": "AdamW", "low": "Muon, low rate", "lora": "AdamW, LoRA",
+             "frozen": "AdamW, frozen embeddings", "chats": "Muon, with other chats",
+             "texts": "Muon, with texts"}  # fmt: skip
+    return {"name": short[arm], "role": record.arms[arm]["role"]}
+
+
+def apart(points) -> list[float | None]:
+    """The points with gaps between, so that no line joins them."""
+    return [part for point in points for part in (point, None)]
+
+
 def ends(record, x: str) -> list[Line]:
-    """One point an arm and seed: a metric, against nats on the texts."""
-    return [Line(record.seeds(arm, x), record.seeds(arm, "texts"), about["title"], about["role"],
-                 marker="circle", dash="dot") for arm, about in record.arms.items()]  # fmt: skip
+    """One point an arm and seed, with no line between: a metric, against nats on the texts."""
+    return [Line(apart(record.seeds(arm, x)), apart(record.seeds(arm, "texts")), marker="circle",
+                 **named(record, arm)) for arm in record.arms]  # fmt: skip
 
 
 @experiment.figure()
@@ -242,6 +255,6 @@ def gain_against_loss(record):
 @experiment.figure()
 def on_the_way(record):
     """Nats on the texts over the steps of the course, by arm."""
-    lines = [record.line(arm, "texts") for arm in record.arms]
+    lines = [record.line(arm, "texts", named(record, arm)["name"]) for arm in record.arms]
     before = [Level(record.value("muon", "start"), "before", "floor")]
     return Figure(Panel("step", side(), lines, levels=before, legend="top"))
