@@ -221,9 +221,9 @@ def side() -> Axis:
 
 def named(record, arm: str) -> dict:
     """A short name for the legend, and the arm's role."""
-    short = {"muon": "Muon", "adamw": "AdamW", "low": "Muon, low rate", "lora": "AdamW, LoRA",
-             "frozen": "AdamW, frozen embeddings", "chats": "Muon, with other chats",
-             "texts": "Muon, with texts"}  # fmt: skip
+    short = {"muon": "Muon", "adamw": "AdamW", "low": "Muon, low rate", "lora": "LoRA",
+             "frozen": "embeddings frozen", "chats": "with other chats",
+             "texts": "with texts"}  # fmt: skip
     return {"name": short[arm], "role": record.arms[arm]["role"]}
 
 
