@@ -177,7 +177,8 @@ def gain_and_loss(record):
     ways, ends = [], []
     for arm, about in record.arms.items():
         loss, texts = record.curve(arm, "loss"), record.curve(arm, "texts")
-        named = {"name": about["title"], "role": "c" if arm == "lora_32" else about["role"]}
+        role = {"lora_32": "c", "lora_8": "e"}.get(arm, about["role"])  # apart in every palette
+        named = {"name": about["title"], "role": role}
         ways.append(Line(loss["mean"][1:], texts["mean"][1:], marker="circle", **named))
         points = (apart(record.seeds(arm, metric)) for metric in ("instructions", "texts"))
         ends.append(Line(*points, marker="circle", **named))

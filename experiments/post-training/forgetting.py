@@ -219,12 +219,12 @@ def side() -> Axis:
     return Axis("nats on texts", "log", range=(0.9, 14), ticks=[1, 2, 4, 8])
 
 
-def named(record, arm: str) -> dict:
-    """A short name for the legend, and the arm's role."""
-    short = {"muon": "Muon", "adamw": "AdamW", "low": "Muon, low rate", "lora": "LoRA",
-             "frozen": "embeddings frozen", "chats": "with other chats",
-             "texts": "with texts"}  # fmt: skip
-    return {"name": short[arm], "role": record.arms[arm]["role"]}
+def named(arm: str) -> dict:
+    """A short name for the legend and a role of which the site's palette has one each."""
+    short = {"muon": ("Muon", "none"), "adamw": ("AdamW", "e"), "low": ("Muon, low rate", "c"),
+             "frozen": ("embeddings frozen", "d"), "lora": ("LoRA", "a"),
+             "chats": ("with other chats", "f"), "texts": ("with texts", "model")}  # fmt: skip
+    return dict(zip(("name", "role"), short[arm], strict=True))
 
 
 def apart(points) -> list[float | None]:
@@ -235,7 +235,7 @@ def apart(points) -> list[float | None]:
 def ends(record, x: str) -> list[Line]:
     """One point an arm and seed, with no line between: a metric, against nats on the texts."""
     return [Line(apart(record.seeds(arm, x)), apart(record.seeds(arm, "texts")), marker="circle",
-                 **named(record, arm)) for arm in record.arms]  # fmt: skip
+                 **named(arm)) for arm in record.arms]  # fmt: skip
 
 
 @experiment.figure()
@@ -255,6 +255,6 @@ def gain_against_loss(record):
 @experiment.figure()
 def on_the_way(record):
     """Nats on the texts over the steps of the course, by arm."""
-    lines = [record.line(arm, "texts", named(record, arm)["name"]) for arm in record.arms]
+    lines = [record.line(arm, "texts", **named(arm)) for arm in record.arms]
     before = [Level(record.value("muon", "start"), "before", "floor")]
     return Figure(Panel("step", side(), lines, levels=before, legend="top"))
