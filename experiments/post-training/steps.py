@@ -165,4 +165,8 @@ def solved_and_paid(record):
     """Held-out word problems solved by models that were taught bare answers, as many tokens of
     them, worked steps and thoughts, with the range of the seeds; beside it the tokens of an answer
     and the loss on the world's texts, with that of the base."""
-    return bars(record)
+    figure = bars(record)
+    texts = figure.panels[-1]  # a level's name would stand on the bars
+    texts.y.label += f" (base: {record.level('baseline', 'text_loss'):.1f})"
+    texts.levels = []
+    return figure

@@ -165,4 +165,8 @@ def solved_and_paid(record):
     """Held-out questions solved by models that were taught bare results, as many tokens of them,
     and calls of a calculator, with the range of the seeds; beside it the tokens that a question
     takes and the loss on the world's texts, with that of the base."""
-    return bars(record)
+    figure = bars(record)
+    texts = figure.panels[-1]  # a level's name would stand on the bars
+    texts.y.label += f" (base: {record.level('baseline', 'text_loss'):.1f})"
+    texts.levels = []
+    return figure
