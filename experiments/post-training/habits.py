@@ -268,15 +268,15 @@ def bars(record, metric: str, name: str, role: str) -> Bars:
                 map(min, seeds), map(max, seeds))  # fmt: skip
 
 
-def lying(bars: list[Bars], label: str) -> Figure:
-    return Figure(Panel(Axis(label, range=(0, 1)), Axis("", "category"), bars=bars, legend="top"))
+def standing(bars: list[Bars], label: str) -> Figure:
+    return Figure(Panel("", Axis(label, range=(0, 1)), bars=bars, legend="top"))
 
 
 @experiment.figure()
 def before_and_after(record):
     """Share of new word problems solved before and after, greedily, and by any of eight answers
     drawn before; means and ranges of the seeds."""
-    return lying([bars(record, "before_accuracy", "before", "none"),
+    return standing([bars(record, "before_accuracy", "before", "none"),
                   bars(record, "accuracy", "after", "model"),
                   bars(record, "before_pass_8", "before, any of 8", "chance")],
                  "new problems solved")  # fmt: skip
@@ -286,7 +286,7 @@ def before_and_after(record):
 def own_prompts(record):
     """Share of right answers to prompts that were trained on, before and after; means and ranges
     of the seeds."""
-    return lying([bars(record, "before_own", "before", "none"),
+    return standing([bars(record, "before_own", "before", "none"),
                   bars(record, "own", "after", "model")],
                  "right answers to its own prompts")  # fmt: skip
 
