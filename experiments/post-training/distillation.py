@@ -133,5 +133,7 @@ def they_all_begin_alike(record):
 @experiment.figure()
 def lessons(record):
     """Held-out loss of the students over the steps of their lessons, each way at its best rate."""
-    lines = [record.line(arm, "loss") for arm in record.arms]
+    roles = {"hard": "none", "forward": "model", "reverse": "a", "on_policy": "c"}
+    lines = [record.line(arm, "loss", role=role) for arm, role in roles.items()
+             if arm in record.arms]  # fmt: skip
     return Figure(Panel("step", Axis("nats per token, held out", "log"), lines, legend="top"))
