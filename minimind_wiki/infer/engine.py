@@ -189,6 +189,8 @@ class Engine:
         if work.shown is not None and not ended:
             text = work.shown.push(drawn.id)
             ended = work.shown.stopped
+        if work.drawer.constraint is not None:  # nothing more fits its form
+            ended = ended or work.drawer.constraint.ended
         if ended:
             finish = "stop"
         elif len(work.ids) >= work.most:

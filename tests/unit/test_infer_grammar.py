@@ -13,6 +13,7 @@ import torch
 
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.infer.draw import Drawer, draw
+from minimind_wiki.infer.engine import Engine
 from minimind_wiki.infer.grammar import LONGEST, Constraint, from_grammar, from_regex, from_schema
 from minimind_wiki.infer.request import Request, Sampling
 from minimind_wiki.model import KVCache, Transformer, preset
@@ -193,3 +194,16 @@ def test_a_deep_schema_does_not_end_the_process():
     """Compiled on the usual stack of 8 MB, this one is a segmentation fault."""
     done = subprocess.run([sys.executable, "-c", DEEP], capture_output=True, text=True)
     assert done.returncode == 0 and "too big" in done.stdout, (done.returncode, done.stderr)
+
+
+def test_the_engine_ends_an_answer_whose_form_is_complete():
+    size = BYTES.vocab_size
+    model = Transformer(preset("nano", vocab_size=size, initializer_range=0.3), seed=1)
+    engine = Engine(model, BYTES)
+    engine.add(Request([1], 40, Sampling(seed=1), constraint=from_regex(BYTES, "(yes|no)!")))
+    told = []
+    while engine.busy:
+        told += [token for _, token in engine.step()]
+    assert "".join(token.text for token in told) in ("yes!", "no!")
+    assert [token.finish for token in told[:-1]] == [None] * (len(told) - 1)
+    assert told[-1].finish == "stop" and len(told) <= 5  # at most one end token is drawn
