@@ -276,19 +276,18 @@ def standing(bars: list[Bars], label: str) -> Figure:
 def before_and_after(record):
     """Share of new word problems solved before and after, greedily, and by any of eight answers
     drawn before; means and ranges of the seeds."""
-    return standing([bars(record, "before_accuracy", "before", "none"),
-                  bars(record, "accuracy", "after", "model"),
-                  bars(record, "before_pass_8", "before, any of 8", "chance")],
-                 "new problems solved")  # fmt: skip
+    drawn = [bars(record, "before_accuracy", "before", "none"),
+             bars(record, "accuracy", "after", "model"),
+             bars(record, "before_pass_8", "before, any of 8", "chance")]  # fmt: skip
+    return standing(drawn, "new problems solved")
 
 
 @experiment.figure()
 def own_prompts(record):
     """Share of right answers to prompts that were trained on, before and after; means and ranges
     of the seeds."""
-    return standing([bars(record, "before_own", "before", "none"),
-                  bars(record, "own", "after", "model")],
-                 "right answers to its own prompts")  # fmt: skip
+    drawn = [bars(record, "before_own", "before", "none"), bars(record, "own", "after", "model")]
+    return standing(drawn, "right answers to its own prompts")
 
 
 @experiment.figure()
