@@ -21,13 +21,13 @@ from minimind_wiki.evaluate.chat_exam import (
     section_marks,
 )
 from minimind_wiki.evaluate.intervals import mean_interval
+from minimind_wiki.evaluate.manner import text_begin
 from minimind_wiki.evaluate.tricks import Item
 from minimind_wiki.evaluate.world_exam import SECTIONS, exam
 from minimind_wiki.infer import save_model_folder
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.tokenizer.chat import from_row, render
-from minimind_wiki.evaluate.manner import text_begin
 
 BYTES = ByteTokenizer()
 END = 258
