@@ -1,0 +1,25 @@
+"""Models for timings: a preset with random weights, or one of the small trained ones."""
+
+from functools import cache
+
+import torch
+
+from minimind_wiki.book.record import repo_root
+from minimind_wiki.infer import load_model_folder
+from minimind_wiki.model import Transformer, preset
+
+
+@cache
+def load(name: str) -> Transformer:
+    """In float32, ready to answer; `name` is a folder under `models/` or a preset."""
+    folder = repo_root() / "models" / name
+    if folder.is_dir():
+        return load_model_folder(folder, "cpu", torch.float32)[0].eval()
+    return Transformer(preset(name), seed=0).eval()
+
+
+def random_prompts(model: Transformer, count: int, length: int, seed: int) -> list[list[int]]:
+    """Prompts of random tokens, so that no two begin alike for long; (count, length)."""
+    draw = torch.Generator().manual_seed(seed)
+    shape = (count, length)
+    return torch.randint(3, model.config.vocab_size, shape, generator=draw).tolist()
