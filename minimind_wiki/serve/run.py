@@ -32,16 +32,18 @@ class Server(uvicorn.Server):
     """uvicorn, whose shutdown tells the worker first.
 
     By itself it waits for the streams and then cuts those that are left; so the worker ends them
-    with an error event, within the app's grace, before that.
+    with an error event, within the app's grace, before that. A second Ctrl+C waits for nothing.
     """
 
-    def __init__(self, app: FastAPI, ready: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, app: FastAPI, ready: Callable[[], None] | None = None, log_level: str = "info"
+    ) -> None:
         self.desk, self.ready = app.state.desk, ready
         grace = self.desk.limits.grace
         super().__init__(
             uvicorn.Config(
                 app,
-                log_level="info",
+                log_level=log_level,
                 server_header=False,
                 lifespan="on",
                 timeout_graceful_shutdown=int(grace) + 5,
@@ -56,4 +58,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         ending = asyncio.create_task(self.desk.worker.close(self.desk.limits.grace))
         await super().shutdown(sockets)
-        await ending
+        if self.force_exit:
+            ending.cancel()
+        else:
+            await ending

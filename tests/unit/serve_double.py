@@ -7,7 +7,7 @@ request, in the order of their coming.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,10 +127,13 @@ class Running:
 
 
 @contextmanager
-def serving(models: dict[str, Served], key: Key | None = None, **limits: Any) -> Iterator[Running]:
+def serving(
+    models: dict[str, Served], key: Key | None = None, origins: Sequence[str] = (), **limits: Any
+) -> Iterator[Running]:
     """A server of these models on a free port of this machine."""
     ready = threading.Event()
-    server = Server(create_app(models, key, Limits(**{"grace": 2.0, **limits})), ready.set)
+    app = create_app(models, key, Limits(**{"grace": 2.0, **limits}), origins)
+    server = Server(app, ready.set)
     opened = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
     thread.start()
