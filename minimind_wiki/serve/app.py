@@ -61,8 +61,9 @@ def create_app(
     _add_routes(app, desk)
     app.add_middleware(Gate, key=key, limits=limits)
     if origins:
+        # any header: OpenAI's client in a browser sends a dozen of its own (X-Stainless-…)
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["*"],
-                           allow_headers=["Authorization", "Content-Type"])  # fmt: skip
+                           allow_headers=["*"], expose_headers=["Retry-After"])  # fmt: skip
     app.add_middleware(Count, metrics=desk.metrics)
     return app
 

@@ -6,6 +6,7 @@ import argparse
 import copy
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,14 @@ def run(args: argparse.Namespace) -> int:
     def ready() -> None:
         print(f"Serving {', '.join(models)} at {place}; Ctrl+C stops.", flush=True)
 
+    # a service manager's stop (SIGTERM) is a stop like Ctrl+C: the same end, the same status
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         Server(app, ready).run(sockets=[opened])
     except KeyboardInterrupt:  # uvicorn has ended in order, and gives the signal on
         print("Stopped.", file=sys.stderr)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 
