@@ -239,6 +239,9 @@ def joined(kind: str = "ddp", timeout: float = 600.0) -> Iterator[Alone]:
         store = fresh_store(wait)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=wait)
         yield make(kind, rank, size)
+        # gloo's threads give back the last tensors while Python stops, and abort the process,
+        # unless Python waits for them before (github.com/pytorch/pytorch/pull/179291)
+        dist.barrier()
     except RuntimeError as error:
         if not is_lost(error):
             raise

@@ -10,7 +10,7 @@ import os
 import pytest
 import torch
 from distributed_worker import CONFIG, ROWS, SHAPE, Run, apart, batch_of
-from test_distributed import free_ports
+from processes import free_ports, in_two
 
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.model import Transformer
@@ -43,7 +43,7 @@ def alone_weights(run):
 
 @pytest.mark.skipif(not THERE, reason="deepspeed is not installed (pip install deepspeed)")
 def test_the_stages_give_the_curve_of_one_process(tmp_path):
-    torch.multiprocessing.spawn(worker, (free_ports(1)[0], tmp_path), nprocs=2)
+    in_two(worker, free_ports(1)[0], tmp_path)
     for rank in range(2):
         seen = json.loads((tmp_path / f"seen-{rank}.json").read_text())
         for stage in ("1", "2", "3"):

@@ -9,14 +9,12 @@ after some steps a weight whose gradient is nearly zero may have drifted a littl
 import dataclasses
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing
 from distributed_worker import (
     CONFIG,
     CORPUS,
@@ -31,6 +29,7 @@ from distributed_worker import (
     batch_of,
     main,
 )
+from processes import free_ports, in_two
 from safetensors.torch import load_file
 
 from minimind_wiki.data.packing import IGNORE
@@ -60,21 +59,10 @@ ROOT = Path(__file__).resolve().parents[2]
 ROUNDING = 5e-6  # of a tensor's largest gradient; float32 resolves 6e-8
 
 
-def free_ports(count: int) -> tuple[int, ...]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = tuple(one.getsockname()[1] for one in sockets)
-    for one in sockets:
-        one.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    torch.multiprocessing.spawn(main, (free_ports(2), folder), nprocs=2)
+    in_two(main, free_ports(2), folder)
     return folder
 
 

@@ -6,12 +6,11 @@ Two processes are started once and do three runs (`grpo_worker.py`); the tests r
 from __future__ import annotations
 
 import json
-import socket
 
 import pytest
 import torch
-import torch.multiprocessing
 from grpo_worker import RUNS, STEPS, Watched, config, main
+from processes import free_ports, in_two
 from safetensors.torch import load_file
 from torch.nn.functional import pad
 
@@ -41,10 +40,7 @@ def begin(tmp_path_factory):
 def seen(begin, tmp_path_factory):
     """What each process noted of each run: its numbers, and its tensors."""
     out = tmp_path_factory.mktemp("two")
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    torch.multiprocessing.spawn(main, (port, *begin, out), nprocs=2)
+    in_two(main, free_ports(1)[0], *begin, out)
     return {name: [(json.loads((out / f"{name}-{rank}.json").read_text()),
                     load_file(out / f"{name}-{rank}.safetensors")) for rank in range(2)]
             for name in RUNS}  # fmt: skip

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
 
 import pytest
 import torch
-import torch.multiprocessing
 from ppo_worker import main
+from processes import free_ports, in_two
 from safetensors.torch import load_file
 
 from minimind_wiki.infer import save_model_folder
@@ -25,10 +24,7 @@ def seen(tmp_path_factory):
     data = folder / "sums.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     base = save_model_folder(folder / "base", Transformer(preset("nano"), seed=0), ByteTokenizer())
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    torch.multiprocessing.spawn(main, (port, base, data, folder), nprocs=2)
+    in_two(main, free_ports(1)[0], base, data, folder)
     return [(json.loads((folder / f"{rank}.json").read_text()),
              load_file(folder / f"{rank}.safetensors")) for rank in range(2)]  # fmt: skip
 

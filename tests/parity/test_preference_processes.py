@@ -1,12 +1,10 @@
 """Two processes learn from comparisons as one does, with KTO's point that of all their rows."""
 
 import json
-import socket
 
 import pytest
-import torch
-import torch.multiprocessing
 from preference_worker import WAYS, curves, main
+from processes import free_ports, in_two
 
 from minimind_wiki.infer import save_model_folder
 from minimind_wiki.model import Transformer, preset
@@ -37,10 +35,7 @@ def folder(tmp_path_factory):
     for name, some in rows().items():
         text = "".join(json.dumps(row) + "\n" for row in some)
         (folder / f"{name}.jsonl").write_text(text)
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    torch.multiprocessing.spawn(main, (port, folder), nprocs=2)
+    in_two(main, free_ports(1)[0], folder)
     return folder
 
 
