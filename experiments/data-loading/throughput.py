@@ -1,8 +1,8 @@
 """Does the loader feed a training run, or does the run wait for it?
 
 Tokens a second of five ways to make batches, each in turn with steps of training the `mini` preset
-(forward, backward, AdamW; one thread each) in the same process, so that the ratio is fair on a busy
-machine: packed, padded and joined rows from shards, the little world generated while it is needed
+(forward, backward, AdamW; one thread each) in the same process and by its own clock, which stands
+still while other programs run: packed, padded and joined rows from shards, the little world generated while it is needed
 (as bytes and as ids of a BPE), and rows of JSON parsed, tokenized and padded when they are asked
 for. All but the stream of bytes have ids of the same BPE. Only useful tokens count, padding does
 not; of the training all places count.
@@ -138,13 +138,13 @@ def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
         loaded, trained, loading, training = 0, 0, 0.0, 0.0
         steps = count(10_000)  # behind the block that the stream has generated
         for _ in range(settings.rounds):
-            began = time.perf_counter()
-            while (spent := time.perf_counter() - began) < settings.seconds:
+            began = time.process_time()
+            while (spent := time.process_time() - began) < settings.seconds:
                 loaded += read(next(steps))
             loading += spent
-            began = time.perf_counter()
+            began = time.process_time()
             trained += train()
-            training += time.perf_counter() - began
+            training += time.process_time() - began
     speeds = loaded / loading, trained / training
     return Measurement({"tokens_per_second": speeds[0], "mini_tokens_per_second": speeds[1],
                         "ratio": speeds[0] / speeds[1]})  # fmt: skip
