@@ -2,10 +2,10 @@
 
 Tokens a second of five ways to make batches, each in turn with steps of training the `mini` preset
 (forward, backward, AdamW; one thread each) in the same process and by its own clock, which stands
-still while other programs run: packed, padded and joined rows from shards, the little world generated while it is needed
-(as bytes and as ids of a BPE), and rows of JSON parsed, tokenized and padded when they are asked
-for. All but the stream of bytes have ids of the same BPE. Only useful tokens count, padding does
-not; of the training all places count.
+still while other programs run: packed, padded and joined rows from shards, the little world
+generated while it is needed (as bytes and as ids of a BPE), and rows of JSON parsed, tokenized and
+padded when they are asked for. All but the stream of bytes have ids of the same BPE. Only useful
+tokens count, padding does not; of the training all places count.
 """
 
 import json
