@@ -49,6 +49,7 @@ class Reader(HTMLParser):
         self.page = Page()
         self.in_svg = 0
         self.inside = ""
+        self.heading: str | None = None
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """`<path/>`: opens nothing."""
@@ -67,6 +68,8 @@ class Reader(HTMLParser):
             if name in page.ids and not REPEATED.match(name):
                 page.twice.add(name)
             page.ids.add(name)
+        if tag == "th":
+            self.heading = ""
         if tag == "a":
             if values.get("name"):
                 page.ids.add(values["name"])
@@ -96,9 +99,17 @@ class Reader(HTMLParser):
         self.in_svg -= tag == "svg" and self.in_svg > 0
         if tag == self.inside:
             self.inside = ""
+        if tag == "th":
+            if self.heading is not None and not self.heading.strip():
+                self.page.faults.append(
+                    "a column of a table has no name; readers of screens need it"
+                )
+            self.heading = None
 
     def handle_data(self, data: str) -> None:
-        """Text: the page's title and its styles."""
+        """Text: the page's title, its styles, the names of columns."""
+        if self.heading is not None:
+            self.heading += data
         if self.inside == "title" and not self.in_svg:
             self.page.title += data.strip()
         elif self.inside == "style":

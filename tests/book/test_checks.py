@@ -45,6 +45,7 @@ def site(tmp_path: Path, body: str, head: str = HEAD) -> Path:
         ('<style>@import "https://example.org/a.css";</style>', "another origin"),
         ('<p style="background:url(https://example.org/a.png)"></p>', "another origin"),
         ('<button onclick="a()">x</button>', "inline handlers"),
+        ("<table><tr><th> </th><th>b</th></tr></table>", "a column of a table has no name"),
         ('<svg><use xlink:href="#gone"/></svg>', "a picture uses '#gone'"),
     ],
 )
