@@ -22,7 +22,8 @@ from minimind_wiki.serve.load import load_apart, told
 @dataclass(frozen=True, slots=True)
 class Settings:
     """answers: requests of an arm. tokens: most of an answer. prompt: most tokens of a prompt, the
-    shortest has half. room: tokens in the server's cache. ties: how close two scores may come."""
+    shortest has half. room: tokens in the server's cache. ties: how close two scores may come.
+    price: of an hour of such a machine, in the example of a cost."""
 
     model: str = "world-tiny"
     answers: int = 128
@@ -30,6 +31,7 @@ class Settings:
     prompt: int = 48
     room: int = 8192
     ties: float = 1e-3
+    price: float = 0.1
 
 
 def arm(title: str, role: str, clients: int, at_once: int = 128) -> dict:
@@ -52,7 +54,7 @@ experiment = Experiment(
     primary="tokens_per_second",
     parallel=False,
     repeat=(("all", 0), ("beyond", 0)),
-    noisy=("*_ms_*", "tokens_per_second", "refusals", "retry_after_*"),
+    noisy=("*_ms_*", "tokens_per_second", "refusals", "retry_after_*", "*_per_million"),
 )
 STEPS = ("one", "four", "sixteen", "all")
 
@@ -102,6 +104,17 @@ def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
     if waits:
         values["retry_after_least"] = float(min(waits))
     return Measurement(values)
+
+
+@experiment.derived
+def cost(record):
+    """Hours of the machine for a million tokens that it writes, and their price."""
+    out = {}
+    for arm in record.arms:
+        hours = 1e6 / record.value(arm, "tokens_per_second") / 3600
+        price = hours * record.settings["price"]
+        out[arm] = {"hours_per_million": hours, "price_per_million": price}
+    return out
 
 
 def ratios(record, one, other, metric):
