@@ -35,6 +35,7 @@ if __name__ == "__main__":
     for text in answers("models/world-tiny", ["This story began", "From Bennie to"]):
         print(text)
     # region form
-    day = answers("models/world-tiny", ["This story began"], r" on a [a-z]+ day in (June|July)\.")
+    form = r" on a [a-z]+ day in (June|July)\."
+    (text,) = answers("models/world-tiny", ["This story began"], form)
     # endregion
-    print(day[0])
+    print(text)
