@@ -3,7 +3,7 @@
 One graph does both passes: the prompt with an empty cache (P = 0), then one token a step. The cache
 goes in and comes out, because a graph keeps nothing. Names are those of optimum's exports.
 
-| | name | shape |
+| way | name | shape |
 |---|---|---|
 | in | input_ids | (B, T) int64 |
 | in | past_key_values.{layer}.key and .value | (B, K, P, D) |
