@@ -174,15 +174,19 @@ def _differences(record: Record, task: Task, run: Measurement, kept: list[str]) 
             continue
         xs, ys = (rounded([float(v) for v in axis]) for axis in run.curves[name])
         points, curve = dict(zip(xs, ys, strict=True)), curves[name]
-        at = {x: i for i, x in enumerate(curve["x"])}
-        # A run that diverged has fewer points than the other seeds of its arm.
-        if points.keys() - at or (at.keys() - points and run.diverged_at is None):
-            x = min((v for v in points.keys() ^ at), default=None)
-            yield f"{about} the curve {name} has a point at {x} {'no more' if x in at else 'now'}"
+        rows = zip(*(curve[key] for key in ("mean", "lo", "hi")), strict=True)
+        seeds, table = len(record.data["seeds"]), dict(zip(curve["x"], rows, strict=False))
+        # A run that diverged, or that left steps out, has fewer points than the others of its arm.
+        gone = {x for x in curve["x"] if x not in points and not of_others(table.get(x), seeds)}
+        if run.diverged_at is not None:
+            gone = set()
+        if other := gone | (points.keys() - set(curve["x"])):
+            x = min(other)
+            yield f"{about} the curve {name} has a point at {x} {'no more' if x in gone else 'now'}"
             continue
         for x, y in points.items():
-            mean, low, high = (curve[key][at[x]] for key in ("mean", "lo", "hi"))
-            if not one_of(y, mean, low, high, len(record.data["seeds"])):
+            mean, low, high = table[x]
+            if not one_of(y, mean, low, high, seeds):
                 was = mean if low == high else f"{low} to {high}, mean {mean},"
                 yield f"{about} the curve {name} at {x} was {was} and is {y}"
 
@@ -202,6 +206,24 @@ def one_of(y: float | None, mean: float | None, low: Any, high: Any, seeds: int)
     middle = math.fsum((3 * mean, -low, -high))
     slack = DIGIT * (3 * abs(mean) + abs(low) + abs(high) + abs(y))
     return seeds == 3 and bool(low < y < high) and abs(y - middle) <= slack
+
+
+def of_others(point: tuple[float | None, ...] | None, seeds: int) -> bool:
+    """Whether a mean, the least and the greatest can be of fewer numbers than there are seeds.
+
+    >>> of_others((3.0, 2.0, 4.0), seeds=3), of_others((2.5, 2.0, 4.0), seeds=3)
+    (True, False)
+    """
+    if point is None or seeds == 1:
+        return False
+    mean, low, high = point
+    if mean is None or low is None or high is None:
+        return False
+    if seeds > 3:
+        return True
+    if seeds == 2:
+        return mean == low == high
+    return abs(2 * mean - low - high) <= DIGIT * (2 * abs(mean) + abs(low) + abs(high))
 
 
 def _unequal(about: str, was: Any, now: Any) -> Iterator[str]:

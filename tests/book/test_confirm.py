@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minimind_wiki.book import chips, pages, records
-from minimind_wiki.book.confirm import noisy_names, one_of
+from minimind_wiki.book.confirm import noisy_names, of_others, one_of
 from minimind_wiki.book.experiment import load_experiment
 from minimind_wiki.book.hashing import stale
 from minimind_wiki.book.record import all_records, load
@@ -286,6 +286,14 @@ def test_a_point_must_be_one_of_the_seeds(tmp_path):
     # 1, 7/3 and 4, and the mean and the one between rounded to six digits
     assert one_of(2.33333, 2.44444, 1.0, 4.0, 3) and not one_of(2.3334, 2.44444, 1.0, 4.0, 3)
     assert one_of(1.1, 2.0, 1.0, 4.0, 4) and not one_of(4.1, 2.0, 1.0, 4.0, 4)
+
+
+def test_a_point_that_a_run_has_not_must_be_one_of_others():
+    """Two seeds of three lie as far above their mean as below it; three hardly ever do."""
+    assert of_others((1.5, 1.0, 2.0), 3) and not of_others((1.6, 1.0, 2.0), 3)
+    assert of_others((1.0, 1.0, 1.0), 2) and not of_others((1.5, 1.0, 2.0), 2)
+    assert not of_others((1.0, 1.0, 1.0), 1) and not of_others(None, 3)
+    assert of_others((1.6, 1.0, 2.0), 4) and not of_others((None, None, None), 3)
 
 
 def test_the_page_of_records_tells_it(tree):
