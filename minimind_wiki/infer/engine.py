@@ -73,8 +73,9 @@ class Engine:
             )
         if room < block_size:
             raise WrongCall(f"room is {room} tokens; give at least a block, {block_size}.")
-        config, weight = model.config, model.lm_head.weight
-        self.model = model.eval()
+        config = model.config
+        weight = next(model.parameters())  # not the head's: of codes it would be unpacked
+        self.model, self.device = model.eval(), weight.device
         self.decode = flat_decoder(model)
         self.tokenizer = tokenizer
         self.blocks = Blocks(room // block_size, block_size)
@@ -118,7 +119,7 @@ class Engine:
             )
         if request.stop and self.tokenizer is None:
             raise WrongCall("stop strings need a tokenizer; give the engine one, or use stop_ids.")
-        drawer = Drawer(request, vocabulary, self.model.lm_head.weight.device)
+        drawer = Drawer(request, vocabulary, self.device)
         shown = TextStream(self.tokenizer, request.stop) if self.tokenizer else None
         self.added += 1
         work = Work(

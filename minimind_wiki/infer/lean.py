@@ -3,7 +3,8 @@
 A step with one token reads every weight once, and that is the least it can take. `Decoder.flat`
 takes longer, as each of its small calls costs some microseconds. Here the same numbers come from
 fewer: queries, keys and values from one product, gate and up from another, both rotations at once,
-a norm in one kernel; and products go through oneDNN however small they are (see `model.linear`).
+a norm in one kernel; and products go through oneDNN however small they are (see `model.linear`),
+or, where weights are codes of eight bits, through torch's kernel for those.
 
 It takes what a step needs, Llama's family in float32; for other models `flat` itself is used.
 
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minimind_wiki.infer.quantize.layers import QuantLinear
 from minimind_wiki.model import PagedCache, Transformer
 from minimind_wiki.model.attention import View, paged_attention
 from minimind_wiki.model.block import Block
@@ -29,38 +31,71 @@ from minimind_wiki.model.views import paged_views
 
 
 def flat_decoder(model: Transformer) -> Callable[[Tensor, PagedCache], Tensor]:
-    """The quickest function that computes `model.model.flat` here."""
-    decoder, weight = model.model, model.lm_head.weight
-    linears = [
-        getattr(layer.self_attn, name)
-        for layer in decoder.layers
-        for name in ("q_proj", "k_proj", "v_proj", "o_proj")
-    ]
-    plain = all(type(linear) is Linear for linear in linears)  # an adapter makes another of it
-    suits = AVAILABLE and weight.device.type == "cpu" and weight.dtype == torch.float32
-    lean = suits and plain and model.config.family == "llama"
+    """The quickest function that computes `model.model.flat` here.
+
+    A layer of codes must use its kernel already: `quicken` the model before.
+    """
+    decoder, weight = model.model, next(model.parameters())
+    attentions = [layer.self_attn for layer in decoder.layers]
+    known = all(are_known(a.q_proj, a.k_proj, a.v_proj, a.o_proj) for a in attentions)
+    suits = weight.device.type == "cpu" and weight.dtype == torch.float32
+    lean = suits and known and model.config.family == "llama"
     return LeanDecoder(model) if lean else decoder.flat
 
 
-def join(*linears: nn.Linear) -> Tensor:
-    """The weights of several layers below each other, (O, I); they become views of it.
+def are_known(*linears: nn.Module) -> bool:
+    """Whether `joined` takes these: plain weights, or codes for the quick kernel, but not both."""
+    plain = AVAILABLE and all(type(part) is Linear for part in linears)  # an adapter is another
+    return plain or all(type(part) is QuantLinear and part.quick for part in linears)
+
+
+def joined(*linears: nn.Module) -> Joined | JoinedCodes:
+    """What these layers compute of the same inputs, side by side, as one product."""
+    return (Joined if type(linears[0]) is Linear else JoinedCodes)(*linears)
+
+
+class Joined:
+    """x Wᵀ by oneDNN; (T, I) to (T, O)."""
+
+    def __init__(self, *linears: nn.Module) -> None:
+        self.weight_OI = join("weight", *linears)
+
+    def __call__(self, x_TI: Tensor) -> Tensor:
+        return onednn(x_TI, self.weight_OI)
+
+
+class JoinedCodes:
+    """`quantize.layers.int8_kernel`, whose ones are made once; (T, I) to (T, O), both float32."""
+
+    def __init__(self, *linears: nn.Module) -> None:
+        self.codes_OI, self.scale_O = join("codes", *linears), join("scales", *linears)[:, 0]
+        self.ones_O = torch.ones_like(self.scale_O, dtype=torch.bfloat16)
+
+    def __call__(self, x_TI: Tensor) -> Tensor:
+        x_TI = x_TI.to(torch.bfloat16)
+        y_TO = torch.ops.aten._weight_int8pack_mm(x_TI, self.codes_OI, self.ones_O)
+        return y_TO * self.scale_O  # bfloat16 times float32: the product is float32
+
+
+def join(name: str, *linears: nn.Module) -> Tensor:
+    """The tensors of this name of several layers below each other, (O, …); they become views of it.
 
     So nothing is stored twice, and who changes a layer's weights in place changes this as well.
     """
-    weights = [linear.weight.data for linear in linears]
-    first, place = weights[0], weights[0].storage_offset()
-    joined = True
-    for weight in weights:
-        same = weight.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
-        joined = joined and same and weight.storage_offset() == place and weight.is_contiguous()
-        place += weight.numel()
-    rows = [len(weight) for weight in weights]
-    if joined:  # by an engine before this one
+    tensors = [getattr(linear, name).data for linear in linears]
+    first, place = tensors[0], tensors[0].storage_offset()
+    one = True
+    for tensor in tensors:
+        same = tensor.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+        one = one and same and tensor.storage_offset() == place and tensor.is_contiguous()
+        place += tensor.numel()
+    rows = [len(tensor) for tensor in tensors]
+    if one:  # by an engine before this one
         return first.as_strided((sum(rows), first.shape[1]), first.stride())
-    joined_OI = torch.cat(weights)
-    for linear, part_OI in zip(linears, joined_OI.split(rows), strict=True):
-        linear.weight.data = part_OI
-    return joined_OI
+    whole_OI = torch.cat(tensors)
+    for linear, part_OI in zip(linears, whole_OI.split(rows), strict=True):
+        getattr(linear, name).data = part_OI
+    return whole_OI
 
 
 class LeanDecoder:
@@ -97,31 +132,29 @@ class LeanBlock:
         before, between = block.input_layernorm, block.post_attention_layernorm
         assert isinstance(before, RMSNorm) and isinstance(between, RMSNorm)
         self.attention, self.mlp, self.norms = attention, mlp, (before, between)
-        self.qkv_OI = join(attention.q_proj, attention.k_proj, attention.v_proj)
-        self.heads = [
-            linear.weight.shape[0] // attention.head_dim
-            for linear in (attention.q_proj, attention.k_proj, attention.v_proj)
-        ]
-        self.dense: SwiGLU | None = None
-        if type(mlp) is SwiGLU and all(type(part) is Linear for part in mlp.children()):
-            self.dense, self.gate_up_OI = mlp, join(mlp.gate_proj, mlp.up_proj)
+        parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+        self.qkv, self.out = joined(*parts), joined(attention.o_proj)
+        self.heads = [part.out_features // attention.head_dim for part in parts]
+        self.dense = type(mlp) is SwiGLU and are_known(*mlp.children())
+        if isinstance(mlp, SwiGLU) and self.dense:
+            self.gate_up, self.down = joined(mlp.gate_proj, mlp.up_proj), joined(mlp.down_proj)
 
     def __call__(
         self, x_TD: Tensor, turn: tuple[Tensor, Tensor] | None, cache: PagedCache, view: View
     ) -> Tensor:
         x_TD = x_TD + self.attend(norm(x_TD, self.norms[0]), turn, cache, view)
         y_TD = norm(x_TD, self.norms[1])
-        if self.dense is None:  # experts
+        if not self.dense:  # experts
             return x_TD + self.mlp(y_TD[None])[0]
-        gate_TI, up_TI = onednn(y_TD, self.gate_up_OI).chunk(2, dim=-1)
-        return x_TD + onednn(F.silu(gate_TI) * up_TI, self.dense.down_proj.weight)
+        gate_TI, up_TI = self.gate_up(y_TD).chunk(2, dim=-1)
+        return x_TD + self.down(F.silu(gate_TI) * up_TI)
 
     def attend(
         self, x_TD: Tensor, turn: tuple[Tensor, Tensor] | None, cache: PagedCache, view: View
     ) -> Tensor:
         """`Attention.forward`: queries and keys are turned together."""
         attention, (heads, shared, _) = self.attention, self.heads
-        qkv_THE = onednn(x_TD, self.qkv_OI).unflatten(-1, (-1, attention.head_dim))
+        qkv_THE = self.qkv(x_TD).unflatten(-1, (-1, attention.head_dim))
         qk_THE, v_TKE = qkv_THE.split((heads + shared, shared), dim=1)
         if attention.q_norm is not None and attention.k_norm is not None:
             q_THE, k_TKE = qk_THE.split((heads, shared), dim=1)
@@ -133,7 +166,7 @@ class LeanBlock:
         keys, values = cache.extend(attention.layer, k_1KTE, v_TKE.transpose(0, 1)[None])
         assert view.pages is not None
         y_HTE = paged_attention(q_1HTE, keys, values, view.pages)[0]
-        return onednn(y_HTE.transpose(0, 1).flatten(1), attention.o_proj.weight)
+        return self.out(y_HTE.transpose(0, 1).flatten(1))
 
 
 def norm(x: Tensor, module: RMSNorm) -> Tensor:

@@ -9,12 +9,10 @@ import pytest
 import torch
 
 from minimind_wiki.errors import WrongCall
-from minimind_wiki.infer import generate, load_model_folder, save_model_folder
+from minimind_wiki.infer import generate
 from minimind_wiki.infer.engine import Engine
-from minimind_wiki.infer.lean import LeanDecoder, flat_decoder, join
 from minimind_wiki.infer.request import Request, Sampling
-from minimind_wiki.model import ModelConfig, PagedCache, Transformer, preset
-from minimind_wiki.model.pages import Step
+from minimind_wiki.model import ModelConfig, Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
 
 SMALL = {
@@ -344,53 +342,3 @@ def test_an_engine_that_would_starve_is_refused():
         Engine(model("llama"), max_running=8, step_tokens=8)
     with pytest.raises(WrongCall, match="at least a block"):
         Engine(model("llama"), room=8)
-
-
-@pytest.mark.parametrize("name", ["llama", "qwen3 wide heads", "alibi, window and sinks"])
-def test_hidden_states_of_a_flat_row_are_those_of_the_texts_alone(name):
-    """Blocks in any order, and what lies behind a text's end does not matter."""
-    decoder = model(name).model
-    for flat_row in (decoder.flat, LeanDecoder(model(name))):
-        cache = PagedCache(CONFIGS[name], blocks=6, size=4)
-        for numbers in (*cache.keys, *cache.values):
-            numbers.normal_()
-        a, b = torch.arange(11), torch.arange(30, 37)
-        with torch.no_grad():
-            decoder(cache.lay([Step(a[:6].tolist(), 0, [5, 0, 3])]), cache)
-            decoder(cache.lay([Step(b[:6].tolist(), 0, [2, 1])]), cache)
-            steps = [Step([int(b[6])], 6, [2, 1]), Step(a[6:].tolist(), 6, [5, 0, 3])]
-            flat = flat_row(cache.lay(steps), cache)[0]
-            alone = torch.cat([decoder(b[None])[0, 6:], decoder(a[None])[0, 6:]])
-        torch.testing.assert_close(flat, alone, atol=1e-5, rtol=1e-4)
-
-
-def test_joined_weights_are_the_layers_own(tmp_path):
-    """One storage: an update in place is seen, a second engine joins no more, saving works."""
-    own = Transformer(CONFIGS["llama"], seed=4).eval()
-    ids = torch.tensor([[5, 6, 7, 8]])
-    before = own(ids)
-    engine = Engine(own)
-    assert torch.equal(own(ids), before)
-    attention = own.model.layers[0].self_attn
-    parts = attention.q_proj, attention.k_proj, attention.v_proj
-    assert join(*parts).data_ptr() == engine.decode.blocks[0].qkv_OI.data_ptr()
-    with torch.no_grad():
-        attention.v_proj.weight += 0.5
-        attention.q_proj.weight *= -2
-    engine.add(greedy([5, 6, 7, 8], 9))
-    out: dict[int, list[int]] = {}
-    while engine.busy:
-        collect(engine, out)
-    assert out[1] == generate(own, ids, 9, temperature=0)[0, 4:].tolist()
-    save_model_folder(tmp_path / "model", own)
-    back, _ = load_model_folder(tmp_path / "model")
-    assert torch.equal(back(ids), own(ids))
-
-
-def test_a_model_that_the_lean_way_does_not_know_takes_the_plain_one():
-    own = Transformer(CONFIGS["llama"], seed=4)
-    assert isinstance(flat_decoder(own), LeanDecoder)
-    own.model.layers[1].self_attn.v_proj = torch.nn.Sequential(own.model.layers[1].self_attn.v_proj)
-    assert flat_decoder(own) == own.model.flat
-    assert flat_decoder(model("gpt2")) == model("gpt2").model.flat
-    assert flat_decoder(Transformer(CONFIGS["llama"]).bfloat16()).__name__ == "flat"
