@@ -36,7 +36,7 @@ def flat_decoder(model: Transformer) -> Callable[[Tensor, PagedCache], Tensor]:
     A layer of codes must use its kernel already: `quicken` the model before.
     """
     decoder, weight = model.model, next(model.parameters())
-    attentions = [layer.self_attn for layer in decoder.layers]
+    attentions = [layer.self_attn for layer in decoder.layers if isinstance(layer, Block)]
     known = all(are_known(a.q_proj, a.k_proj, a.v_proj, a.o_proj) for a in attentions)
     suits = weight.device.type == "cpu" and weight.dtype == torch.float32
     lean = suits and known and model.config.family == "llama"
