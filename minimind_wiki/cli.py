@@ -36,6 +36,7 @@ VERBS = {
     "generate": "continue a prompt with a trained model",
     "chat": "talk with a trained model in the terminal",
     "serve": "answer OpenAI's API with a trained model",
+    "webui": "talk with a trained model in the browser",
     "quantize": "write a model in eight or four bits",
     "export": "write a model for transformers, llama.cpp, Ollama, ONNX or a page",
     "tokenizer": "learn a vocabulary, compare vocabularies",

