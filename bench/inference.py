@@ -1,143 +1,74 @@
-"""How quickly the engine answers, as ratios of one run: `python bench/inference.py [ROUNDS]`.
+"""How quickly the engine answers, beside its rivals: `python bench/inference.py [ROUNDS]`.
 
-The `26m` preset with random weights in float32, greedy, prompts of 64 tokens. The ways take turns
-within a round, and each ratio is of two times of the same round: median of the rounds and range.
-
-| line | ratio |
-|---|---|
-| transformers | its `generate`, with the same weights, over the engine, one request |
-| llama.cpp | the same with a float32 GGUF of them, where llama-cpp-python is installed |
-| stream | `infer.stream`, without paged cache and batching, over the engine |
-| concurrent | tokens a second of 16 requests at once over those of one |
-| prefill | the engine on a prompt of 1,024 tokens over one bare forward of the model |
-
-`--threads` (all by default) are given to torch and to llama.cpp alike. On one thread the clock is
-the process's own, which stands still while other programs run; else it is that of the wall.
+The jobs and programs of the experiment `prefill-decode/engines` (its file says what they are), on
+as many threads as are asked for: ours in float32 and in eight bits, transformers, and llama.cpp in
+float32, float16 and eight bits. The record of that experiment has one thread; `--threads` (all by
+default) are given to torch and to llama.cpp alike. Programs take turns within a round; a ratio is
+of two times of the same round, and its median is told. On one thread the clock is the process's
+own, which stands still while other programs run; else it is that of the wall, so let none run.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import dataclasses
 import json
 import os
-import statistics
-import tempfile
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
-from minimind_wiki.infer import save_model_folder, stream
-from minimind_wiki.infer.engine import Engine
-from minimind_wiki.infer.request import Request, Sampling
-from minimind_wiki.model import Transformer, preset
+from minimind_wiki.book.experiment import load_experiment
 
-PROMPT, NEW, LONG, MANY = 64, 64, 1024, 16
+JOBS = {"one": "one request", "many": "16 requests", "prefill": "a long prompt"}
 
 
-def answer(model: Transformer, prompts: list[list[int]], new: int) -> None:
-    """All prompts through a fresh engine, so that no prompt is found in its cache."""
-    engine = Engine(model, room=16_384)
-    for prompt in prompts:
-        engine.add(Request(prompt, new, Sampling(temperature=0)))
-    while engine.busy:
-        engine.step()
+def measured(rounds: int, threads: int, quick: bool) -> dict[str, dict[str, float]]:
+    """Values by arm of the experiment, of one seed."""
+    experiment = load_experiment("prefill-decode/engines")
+    settings = experiment.quick if quick else experiment.settings
+    settings = dataclasses.replace(settings, rounds=rounds, threads=threads)
+    measure = experiment.measure_fn
+    assert measure is not None
+    return {arm: measure(experiment.arm_settings(arm), 0, settings).values
+            for arm in experiment.arms}  # fmt: skip
 
 
-def by_transformers(folder: Path, prompt: list[int]) -> Callable[[], None]:
-    """transformers' generate on the same weights."""
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
-    ids = torch.tensor([prompt])
-
-    def run() -> None:
-        out = theirs.generate(
-            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=NEW,
-            min_new_tokens=NEW,
-        )  # fmt: skip
-        assert out.shape[1] == PROMPT + NEW
-
-    return run
-
-
-def by_llama_cpp(file: Path, prompt: list[int], threads: int) -> Callable[[], None]:
-    """llama.cpp on a GGUF file of the same weights."""
-    import llama_cpp
-
-    theirs = llama_cpp.Llama(
-        str(file), n_ctx=PROMPT + NEW, n_threads=threads, n_threads_batch=threads, verbose=False
-    )
-
-    def run() -> None:
-        theirs.reset()
-        for count, _ in enumerate(theirs.generate(prompt, temp=0.0), start=1):
-            if count == NEW:
-                return
-
-    return run
+def goals(found: dict[str, dict[str, float]]) -> dict[str, tuple[float, float]]:
+    """What is wanted of the engine: the ratio or speed that was found, and its goal."""
+    engine = found["engine"]
+    return {
+        "one request, times transformers": (1 / found["transformers"]["one_speed"], 3.0),
+        "one request, times llama.cpp in float32": (1 / found["llama_f32"]["one_speed"], 0.8),
+        "eight bits, tokens a second": (found["engine_int8"]["one_tokens_per_second"], 300.0),
+        "16 requests, times the speed of one": (
+            engine["many_tokens_per_second"] / engine["one_tokens_per_second"], 4.0),
+        "a long prompt, times the speed of a bare pass": (
+            1 / found["forward"]["prefill_speed"], 1 / 1.3),
+    }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("rounds", nargs="?", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--gguf", type=Path, help="a float32 GGUF of `26m`, for llama.cpp")
-    parser.add_argument("--no-transformers", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="a tiny model, to see that it runs")
     words = parser.parse_args()
-    torch.set_num_threads(words.threads)
-    clock = time.process_time if words.threads == 1 else time.perf_counter
-
-    def seconds(run: Callable[[], None]) -> float:
-        began = clock()
-        run()
-        return clock() - began
-
-    model = Transformer(preset("26m")).eval()
-    draw = torch.Generator().manual_seed(0)
-    prompts = torch.randint(3, 6400, (MANY, PROMPT), generator=draw).tolist()
-    long = torch.randint(3, 6400, (1, LONG), generator=draw)
-
-    @torch.inference_mode()
-    def bare() -> None:
-        model.lm_head(model.model(long)[:, -1])
-
-    ways: dict[str, Callable[[], None]] = {
-        "one": lambda: answer(model, prompts[:1], NEW),
-        "many": lambda: answer(model, prompts, NEW),
-        "stream": lambda: [*stream(model, torch.tensor(prompts[:1]), NEW, 0.0)] and None,
-        "prefill": lambda: answer(model, long.tolist(), 1),
-        "bare": bare,
-    }
-    if not words.no_transformers:
-        with tempfile.TemporaryDirectory() as folder:
-            save_model_folder(Path(folder) / "m", model)
-            ways["transformers"] = by_transformers(Path(folder) / "m", prompts[0])
-    if words.gguf is not None and importlib.util.find_spec("llama_cpp"):
-        ways["llama.cpp"] = by_llama_cpp(words.gguf, prompts[0], words.threads)
-    rounds = []
-    for number in range(words.rounds + 1):
-        told = {name: seconds(run) for name, run in ways.items()}
-        if number:  # the first warms up
-            rounds.append(told)
+    found = measured(words.rounds, words.threads, words.quick)
     print(f"torch {torch.__version__}, {words.threads} threads, {words.rounds} rounds")
-    ratios = {
-        "stream": [t["stream"] / t["one"] for t in rounds],
-        f"concurrent ({MANY})": [MANY * t["one"] / t["many"] for t in rounds],
-        "prefill": [t["prefill"] / t["bare"] for t in rounds],
-    }
-    for name in ("transformers", "llama.cpp"):
-        if name in ways:
-            ratios[name] = [t[name] / t["one"] for t in rounds]
-    print("| line | ratio, median (range) |\n|---|---|")
-    for name, values in ratios.items():
-        print(f"| {name} | {statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f}) |")
-    one = statistics.median(t["one"] for t in rounds)
-    print(f"One request: {NEW / one:.0f} tokens a second, its prompt included.")
-    print(json.dumps({name: [round(v, 3) for v in values] for name, values in ratios.items()}))
+    print("Tokens a second, and in brackets the speed as a multiple of the engine's in float32:")
+    print(f"| program | {' | '.join(JOBS.values())} |\n|---|---|---|---|")
+    for arm, values in found.items():
+        cells = [
+            f"{values[f'{job}_tokens_per_second']:.0f} ({values[f'{job}_speed']:.2f})"
+            if f"{job}_speed" in values
+            else "–"
+            for job in JOBS
+        ]
+        print(f"| {arm} | {' | '.join(cells)} |")
+    for name, (value, goal) in goals(found).items():
+        said = "reached" if value >= goal else "NOT reached"
+        print(f"{name}: {value:.2f}, goal {goal:.2f}, {said}")
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
