@@ -62,9 +62,10 @@ def _list(args: argparse.Namespace) -> int:
         size = sum(file.stat().st_size for file in (root / name).iterdir()) / 1e6
         right, items = entry["exam"]["right"], entry["exam"]["items"]
         floor = entry["floor_bits_per_byte"]
+        bits = entry["held_out"].get("bits_per_byte")  # reinforcement learning reads no text
         table.add_row(
             name, f"{entry['parameters']:,}", f"{size:.1f}",
-            f"{entry['held_out']['bits_per_byte']:.3f}", f"{floor:.3f}" if floor else "unknown",
+            f"{bits:.3f}" if bits else "none", f"{floor:.3f}" if floor else "unknown",
             f"{sum(right.values()) / (items * len(right)):.1%}",
         )  # fmt: skip
     console = Console(soft_wrap=True)

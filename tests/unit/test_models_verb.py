@@ -58,6 +58,18 @@ def test_of_a_lora_beside_a_shipped_model_only_the_lora_is_kept(models: Path, tu
     assert next(half.parameters()).dtype is torch.bfloat16
 
 
+def test_a_model_that_was_scored_on_no_text_is_listed(tuned: Path, tmp_path: Path, capsys) -> None:
+    root = Path(shutil.copytree(tuned, tmp_path / "models"))
+    file = root / "asked" / "ship.json"
+    entry = json.loads(file.read_text())
+    entry["held_out"] = {"loss": 0.25, "accuracy": 0.75, "bits_per_byte": None, "step": 2}
+    file.write_text(json.dumps(entry))
+    assert main(["models", "list", "--folder", str(root)]) == 0
+    table = capsys.readouterr().out.split("\n\n")[0].splitlines()[1:]
+    bits = {line.split()[0]: line.split()[3] for line in table}
+    assert bits["asked"] == "none" and float(bits["small"]) > 0
+
+
 def test_an_adapter_says_when_its_model_is_gone(tuned: Path, tmp_path: Path) -> None:
     alone = Path(shutil.copytree(tuned / "asked", tmp_path / "asked"))
     with pytest.raises(MinimindError, match=r"belongs to the model '../small', which is not here"):
