@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from minimind_wiki.verbs._talk import Piece, Talk
 
 HELP = "Talk with a trained model; thoughts are shown apart, tools are run in a sandbox."
-EXAMPLE = "minimind chat models/world-tiny --temperature 0.7 --tools calculator,calendar"
+EXAMPLE = "minimind chat models/world-tiny-chat --temperature 0.7 --tools calculator,calendar"
 COMMANDS = {
     "/help": "what you can type",
     "/retry": "another answer to your last message",

@@ -14,7 +14,7 @@ from typing import Any
 from minimind_wiki.errors import MinimindError, WrongCall
 
 HELP = "Answer OpenAI's API (chat, completions, embeddings) with a trained model."
-EXAMPLE = "minimind serve models/world-tiny --port 8000"
+EXAMPLE = "minimind serve models/world-tiny-chat --port 8000"
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from minimind_wiki.errors import MinimindError, WrongCall
 
 HELP = "Open a chat page in the browser for a trained model."
-EXAMPLE = "minimind webui models/world-tiny --tools calculator,calendar"
+EXAMPLE = "minimind webui models/world-tiny-chat --tools calculator,calendar"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
