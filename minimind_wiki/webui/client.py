@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -60,7 +60,7 @@ class Answer:
         self.body = {**body, "stream": True, "stream_options": {"include_usage": True}}
         self._socket: socket.socket | None = None
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Generator[dict[str, Any]]:
         """The chunks; none comes after a stop. Declined for an error, before or within them."""
         url = f"{self.server.url}/v1/chat/completions"
         try:

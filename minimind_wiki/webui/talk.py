@@ -7,7 +7,7 @@ context is full the oldest exchange is still shown and no longer sent.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -103,7 +103,7 @@ class Talk:
         system: str = "",
         tools: Sequence[Mapping[str, Any]] = (),
         run: Run | None = None,
-    ) -> Iterator[Turn]:
+    ) -> Generator[Turn]:
         """Give the turn that grows each time it has grown, until the answer is whole.
 
         `fields` go into the request as they are, `context` is what the model can read. An error
@@ -133,7 +133,7 @@ class Talk:
 
     def _turn(
         self, turn: Turn, server: Server, fields: Mapping[str, Any], context: int, system: str
-    ) -> Iterator[Turn]:
+    ) -> Generator[Turn]:
         """One request. Where the chat is too long, again without its oldest exchange."""
         self.turns.append(turn)
         used = 0
