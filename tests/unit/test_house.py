@@ -22,6 +22,7 @@ ARROWS = {
     "train": {"data", "tokenizer", "model", "infer", "evaluate"},
     "evaluate": {"data", "tokenizer", "model", "infer"},
     "interpret": {"model", "infer"},
+    "webui": {"data", "serve", "train"},
 }
 
 
