@@ -56,11 +56,12 @@ function listen(text, tip, pieces) {
   text.onpointerover = (event) => pieces.get(event.target)?.length && show(event.target);
   text.onpointerleave = () => (told.includes(text.getRootNode().activeElement)
     ? show(text.getRootNode().activeElement) : hide());
-  text.onfocusin = (event) => {
-    for (const piece of told) piece.tabIndex = piece === event.target ? 0 : -1;
-    show(event.target);
-  };
-  text.onfocusout = hide;
+  // no `onfocusin =`: browsers have no such property
+  text.addEventListener("focusin", ({ target }) => {
+    for (const piece of told) piece.tabIndex = piece === target ? 0 : -1;
+    show(target);
+  });
+  text.addEventListener("focusout", hide);
   text.onkeydown = (event) => {
     const now = told.indexOf(event.target);
     const next = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: told.length - 1 }[event.key];

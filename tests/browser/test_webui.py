@@ -7,12 +7,16 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+import torch
 from conftest import DESK, Visit
 from playwright.sync_api import Browser, Page, expect
+
+from minimind_wiki.infer import load_model_folder, save_model_folder
 
 pytest.importorskip("streamlit")
 
@@ -34,8 +38,18 @@ def started(words: list[str]) -> tuple[subprocess.Popen[str], str]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    process, url = started(["serve", "models/world-nano", "--port", "0"])
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained model to which no end is ever likely, in a long context: time to stop it."""
+    model, tokenizer = load_model_folder(ROOT / "models" / "world-tiny")
+    with torch.no_grad():
+        model.lm_head.weight[tokenizer.encode("<|endoftext|><|im_end|>", specials=True)] = 0.0
+    model.config = replace(model.config, max_position_embeddings=8192)
+    return save_model_folder(tmp_path_factory.mktemp("model") / "endless", model, tokenizer)
+
+
+@pytest.fixture(scope="module")
+def server(endless: Path) -> Iterator[str]:
+    process, url = started(["serve", str(endless), "--port", "0"])
     yield url
     process.kill()
     process.wait()
@@ -69,17 +83,13 @@ def say(page: Page, text: str) -> None:
 def test_an_answer_comes_is_stopped_and_tells_its_odds(visit: Visit, server: str) -> None:
     page = visit.page
     page.goto(visit.origin)
-    page.get_by_label("Most tokens").fill("4096")
-    page.get_by_label("Seed").fill("7")
+    page.get_by_role("spinbutton", name="Most tokens").fill("4096")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(1500)  # nothing in the page tells that the server has the number
     evil = "<img src=x onerror=alert(1)> ![p](http://e.test/x.png)"
     say(page, evil)
     answer = page.get_by_label("Chat message from assistant")
     expect(answer).to_contain_text(re.compile(r"\w{3}.*▌", re.S), timeout=20_000)
-    before = len(answer.inner_text())
-    page.wait_for_function(  # it grows
-        "n => document.querySelector('[aria-label$=assistant]').innerText.length > n", arg=before
-    )
-    assert at_work(server) == 1
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("Stopped.", exact=True)).to_be_visible()
     assert at_work(server) == 0

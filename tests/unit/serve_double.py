@@ -7,6 +7,7 @@ request, in the order of their coming.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ class DoubleEngine:
 
     def step(self) -> Iterator[tuple[int, Token]]:
         play = self.play
+        time.sleep(0.001)  # a model lets other threads go on while it computes
         if play.gate is not None:
             play.gate.wait(20)
         if any(play.break_on in prompt for _, prompt, *_ in play.at_work.values()):

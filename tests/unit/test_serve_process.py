@@ -79,6 +79,8 @@ def started(*words: Any, **environment: str) -> Iterator[Process]:
         [str(word) for word in command], cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        # what runs in the background begins with Ctrl-C ignored, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         assert made.stdout is not None
