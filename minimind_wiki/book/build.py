@@ -25,7 +25,9 @@ LANGUAGE = "en"
 SHOWN = re.compile(r"^(?:WARNING|ERROR|CRITICAL|Error|Aborted)|^\s+- ")
 FENCE_ERROR = re.compile(r"^pymdownx\.superfences\.SuperFencesException: (.*)$")
 OWN_ERROR = re.compile(r"^minimind_wiki\.errors\.\w+: (.*)$")
-SOURCES = re.compile(r"<pre\b.*?</pre>", re.DOTALL)
+SOURCES = re.compile(r"<pre\b.*?</pre>|\s*Source code in <code>[^<]*</code>\s*", re.DOTALL)
+LISTINGS = re.compile(r"<pre\b[^>]*>.{300,}?</pre>", re.DOTALL)  # a short one may be a command
+METHOD = re.compile(r"\.[A-Z]\w*\.\w+$")
 MACRO_ERROR = re.compile(r"^_(?!File_)\w+_: (.*)$")
 
 REDIRECT = """<!doctype html>
@@ -195,17 +197,25 @@ def finish(site: Path, say: Say = print) -> None:
 
 
 def slim_search(index: str) -> str:
-    """The search index with the first paragraph of each docstring of the reference pages.
+    """The search index without listings, and of the reference pages what has a docstring.
 
-    Every page loads the index, and the reference would be two thirds of it. A function is still
-    found by what it is called and by the sentence that says what it does.
+    Every page loads the index, and the reference would be two thirds of it. A function or a class
+    is still found by what it is called and by the first paragraph that says what it does; a method
+    by its class.
     """
     data = json.loads(index)
+    kept = []
     for entry in data["docs"]:
-        if entry["location"].startswith("reference/"):
-            text = SOURCES.sub("", entry["text"])
+        text = LISTINGS.sub("", entry["text"])
+        page, _, symbol = entry["location"].partition("#")
+        if page.startswith("reference/"):
+            text = SOURCES.sub("", text)
             end = text.find("</p>")
-            entry["text"] = text[: end + len("</p>")] if end >= 0 else text
+            text = text[: end + len("</p>")] if end >= 0 else text
+            if symbol and (METHOD.search(symbol) or not text.strip()):
+                continue
+        kept.append({**entry, "text": text})
+    data["docs"] = kept
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
