@@ -27,7 +27,7 @@ FENCE_ERROR = re.compile(r"^pymdownx\.superfences\.SuperFencesException: (.*)$")
 OWN_ERROR = re.compile(r"^minimind_wiki\.errors\.\w+: (.*)$")
 SOURCES = re.compile(r"<pre\b.*?</pre>|\s*Source code in <code>[^<]*</code>\s*", re.DOTALL)
 LISTINGS = re.compile(r"<pre\b[^>]*>.{300,}?</pre>", re.DOTALL)  # a short one may be a command
-METHOD = re.compile(r"\.[A-Z]\w*\.\w+$")
+INNER = re.compile(r"\.[A-Z]\w*\.\w+$|\._\w+$|\.[A-Z][A-Z\d_]+$")  # of a class, private, constant
 MACRO_ERROR = re.compile(r"^_(?!File_)\w+_: (.*)$")
 
 REDIRECT = """<!doctype html>
@@ -197,11 +197,11 @@ def finish(site: Path, say: Say = print) -> None:
 
 
 def slim_search(index: str) -> str:
-    """The search index without listings, and of the reference pages what has a docstring.
+    """The search index without listings, and of the reference pages functions and classes.
 
     Every page loads the index, and the reference would be two thirds of it. A function or a class
-    is still found by what it is called and by the first paragraph that says what it does; a method
-    by its class.
+    is found by what it is called and by the first paragraph that says what it does; a method by
+    its class.
     """
     data = json.loads(index)
     kept = []
@@ -212,7 +212,7 @@ def slim_search(index: str) -> str:
             text = SOURCES.sub("", text)
             end = text.find("</p>")
             text = text[: end + len("</p>")] if end >= 0 else text
-            if symbol and (METHOD.search(symbol) or not text.strip()):
+            if symbol and INNER.search(symbol):
                 continue
         kept.append({**entry, "text": text})
     data["docs"] = kept

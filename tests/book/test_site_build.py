@@ -129,12 +129,17 @@ def test_search_finds_names_and_words_but_carries_no_sources() -> None:
             "title": "helper",
             "text": " Source code in <code>m.py</code> <pre>def helper():</pre>",
         },
+        {
+            "location": "reference/model/#m._private",
+            "title": "_private",
+            "text": "<p>Ours.</p>",
+        },
         {"location": "reference/model/", "title": "Model", "text": ""},
         {"location": "modules/x/", "title": "x", "text": "<pre>make test</pre>"},
         {"location": "modules/x/#y", "title": "y", "text": f"Long:<pre>{'x = 1 ' * 60}</pre>"},
     ]
     slim = json.loads(slim_search(json.dumps({"config": {"lang": ["en"]}, "docs": docs})))
     assert slim["config"] == {"lang": ["en"]}
-    texts = ["<p>Divides.</p>", "", "<pre>make test</pre>", "Long:"]
+    texts = ["<p>Divides.</p>", "", "", "<pre>make test</pre>", "Long:"]
     assert [d["text"] for d in slim["docs"]] == texts
     assert slim["docs"][0]["title"] == "norm"
