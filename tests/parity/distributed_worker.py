@@ -241,11 +241,8 @@ def whole_run(kind: str, out: Path, report: Report | None = None) -> bool:
     return pretrain(config, {}, out, report=report, corpus=CORPUS).finished
 
 
-def main(rank: int, ports: tuple[int, int], out: Path) -> None:
+def main(rank: int, port: int, out: Path) -> None:
     """Process `rank` of two: writes out/seen-RANK.json and the checkpoint out/step."""
-    torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
-                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(ports[0])}  # fmt: skip
     seen: dict[str, object] = {}
     with parallel.joined("ddp", timeout=120) as group:
         seen["group"] = [group.rank, group.size, group.any(rank == 1), group.from_first(rank + 7)]
@@ -263,6 +260,6 @@ def main(rank: int, ports: tuple[int, int], out: Path) -> None:
                                     head_dim=16)  # fmt: skip
         seen["alibi"] = refusal("tensor", rank, positions="alibi")
         seen["experts"] = refusal("tensor", rank, num_experts=2)
-    os.environ["MASTER_PORT"] = str(ports[1])
+    os.environ["MASTER_PORT"] = str(port)
     seen["lost"] = lost(rank)
     (out / f"seen-{rank}.json").write_text(json.dumps(seen))

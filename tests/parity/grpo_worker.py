@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -79,11 +77,8 @@ class Watched:
             module.Game.at, loop.clip_gradients, play.weighted = at, clip, weighted
 
 
-def main(rank: int, port: int, base: Path, data: Path, out: Path) -> None:
+def main(rank: int, base: Path, data: Path, out: Path) -> None:
     """Process `rank` of two: writes out/NAME-RANK.{json,safetensors} for each of RUNS."""
-    torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
-                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}  # fmt: skip
     with parallel.joined("ddp", timeout=120):
         for name, settings in RUNS.items():
             watched = Watched()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 
 from minimind_wiki.train import parallel, play
@@ -33,11 +31,8 @@ def judge(_: Any) -> Any:
     return lambda row, reply: Score(sum(map(ord, reply.answer)) % 1000 / 1000, {})
 
 
-def main(rank: int, port: int, base: Path, data: Path, out: Path) -> None:
+def main(rank: int, base: Path, data: Path, out: Path) -> None:
     """Process `rank` of two: writes out/RANK.{json,safetensors}."""
-    torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
-                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}  # fmt: skip
     play.weighted = judge
     tensors, passed_over, raw, games = {}, [], [], []
     at, rewards = module.Game.at, module.Game.rewards

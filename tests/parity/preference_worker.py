@@ -1,10 +1,7 @@
 """What each of two processes does for `test_preference_processes.py`: learn from comparisons."""
 
 import json
-import os
 from pathlib import Path
-
-import torch
 
 from minimind_wiki.train import parallel
 from minimind_wiki.train.config import TrainConfig
@@ -33,11 +30,8 @@ def curves(name: str, folder: Path) -> dict[str, list[float]]:
     return state.train | {f"held-out {key}": values for key, values in state.held_out.items()}
 
 
-def main(rank: int, port: int, folder: Path) -> None:
+def main(rank: int, folder: Path) -> None:
     """Process `rank` of two: writes seen-RANK.json."""
-    torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
-                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}  # fmt: skip
     with parallel.joined("ddp", timeout=120):
         seen = {name: curves(name, folder) for name in WAYS}
     (folder / f"seen-{rank}.json").write_text(json.dumps(seen))

@@ -5,12 +5,10 @@ Needs the package `deepspeed`, which is in no extra of ours; without it only set
 
 import importlib.util
 import json
-import os
 
 import pytest
-import torch
 from distributed_worker import CONFIG, ROWS, SHAPE, Run, apart, batch_of
-from processes import free_ports, in_two
+from processes import in_two
 
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.model import Transformer
@@ -22,10 +20,7 @@ from minimind_wiki.train.losses import LossModel
 THERE = importlib.util.find_spec("deepspeed") is not None
 
 
-def worker(rank, port, out):
-    torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
-                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}  # fmt: skip
+def worker(rank, out):
     config = TrainConfig(batch_size=ROWS, micro_batch_size=2, weight_decay=0.1, beta2=0.99)
     with parallel.joined("ddp", timeout=120):
         alone = Run(parallel.Alone())
@@ -43,7 +38,7 @@ def alone_weights(run):
 
 @pytest.mark.skipif(not THERE, reason="deepspeed is not installed (pip install deepspeed)")
 def test_the_stages_give_the_curve_of_one_process(tmp_path):
-    in_two(worker, free_ports(1)[0], tmp_path)
+    in_two(worker, tmp_path)
     for rank in range(2):
         seen = json.loads((tmp_path / f"seen-{rank}.json").read_text())
         for stage in ("1", "2", "3"):

@@ -10,7 +10,7 @@ import json
 import pytest
 import torch
 from grpo_worker import RUNS, STEPS, Watched, config, main
-from processes import free_ports, in_two
+from processes import in_two
 from safetensors.torch import load_file
 from torch.nn.functional import pad
 
@@ -40,7 +40,7 @@ def begin(tmp_path_factory):
 def seen(begin, tmp_path_factory):
     """What each process noted of each run: its numbers, and its tensors."""
     out = tmp_path_factory.mktemp("two")
-    in_two(main, free_ports(1)[0], *begin, out)
+    in_two(main, *begin, out)
     return {name: [(json.loads((out / f"{name}-{rank}.json").read_text()),
                     load_file(out / f"{name}-{rank}.safetensors")) for rank in range(2)]
             for name in RUNS}  # fmt: skip

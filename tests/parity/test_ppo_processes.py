@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 from ppo_worker import main
-from processes import free_ports, in_two
+from processes import in_two
 from safetensors.torch import load_file
 
 from minimind_wiki.infer import save_model_folder
@@ -24,7 +24,7 @@ def seen(tmp_path_factory):
     data = folder / "sums.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     base = save_model_folder(folder / "base", Transformer(preset("nano"), seed=0), ByteTokenizer())
-    in_two(main, free_ports(1)[0], base, data, folder)
+    in_two(main, base, data, folder)
     return [(json.loads((folder / f"{rank}.json").read_text()),
              load_file(folder / f"{rank}.safetensors")) for rank in range(2)]  # fmt: skip
 

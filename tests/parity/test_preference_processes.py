@@ -4,7 +4,7 @@ import json
 
 import pytest
 from preference_worker import WAYS, curves, main
-from processes import free_ports, in_two
+from processes import in_two
 
 from minimind_wiki.infer import save_model_folder
 from minimind_wiki.model import Transformer, preset
@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
     for name, some in rows().items():
         text = "".join(json.dumps(row) + "\n" for row in some)
         (folder / f"{name}.jsonl").write_text(text)
-    in_two(main, free_ports(1)[0], folder)
+    in_two(main, folder)
     return folder
 
 

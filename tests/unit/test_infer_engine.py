@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 import torch
+from stirred import GQA, SMALL, stirred
 
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.infer import generate
@@ -15,11 +16,6 @@ from minimind_wiki.infer.request import Request, Sampling
 from minimind_wiki.model import ModelConfig, Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
 
-SMALL = {
-    "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 48,
-    "max_position_embeddings": 96, "num_attention_heads": 4, "initializer_range": 0.3,
-}  # fmt: skip
-GQA = SMALL | {"num_key_value_heads": 2}
 WINDOW = GQA | {"sliding_window": 7}
 CONFIGS: dict[str, ModelConfig] = {
     "llama": preset("26m", **GQA),
@@ -45,14 +41,7 @@ CONFIGS: dict[str, ModelConfig] = {
 
 @cache
 def model(name: str) -> Transformer:
-    """Gains and biases away from one and zero: a forgotten one must show."""
-    made = Transformer(CONFIGS[name], seed=3).eval()
-    draw = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            if parameter.dim() == 1:
-                parameter.add_(0.3 * torch.randn(parameter.shape, generator=draw))
-    return made
+    return stirred(CONFIGS[name])
 
 
 def prompts(seed: int, count: int = 7) -> list[list[int]]:

@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 import torch
+from stirred import GQA, stirred
 
 from minimind_wiki.infer import generate, load_model_folder, save_model_folder
 from minimind_wiki.infer.engine import Engine
@@ -15,32 +16,20 @@ from minimind_wiki.infer.request import Request, Sampling
 from minimind_wiki.model import ModelConfig, PagedCache, Transformer, preset
 from minimind_wiki.model.pages import Step
 
-SMALL = {
-    "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 48,
-    "max_position_embeddings": 96, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "initializer_range": 0.3,
-}  # fmt: skip
 CONFIGS: dict[str, ModelConfig] = {
-    "llama": preset("26m", **SMALL),
-    "qwen3 wide heads": preset("64m", **SMALL, head_dim=12),
-    "moe top-1": preset("moe-198m", **SMALL),
-    "gpt2": preset("gpt2-124m", **SMALL | {"num_key_value_heads": 4}, bos_token_id=1,
+    "llama": preset("26m", **GQA),
+    "qwen3 wide heads": preset("64m", **GQA, head_dim=12),
+    "moe top-1": preset("moe-198m", **GQA),
+    "gpt2": preset("gpt2-124m", **GQA | {"num_key_value_heads": 4}, bos_token_id=1,
                    eos_token_id=2, pad_token_id=0),
-    "alibi, window and sinks": preset("26m", **SMALL, sliding_window=7, attention_sinks=2,
+    "alibi, window and sinks": preset("26m", **GQA, sliding_window=7, attention_sinks=2,
                                       positions="alibi"),
 }  # fmt: skip
 
 
 @cache
 def model(name: str) -> Transformer:
-    """Gains away from one: a forgotten one must show."""
-    made = Transformer(CONFIGS[name], seed=3).eval()
-    draw = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            if parameter.dim() == 1:
-                parameter.add_(0.3 * torch.randn(parameter.shape, generator=draw))
-    return made
+    return stirred(CONFIGS[name])
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen3 wide heads", "alibi, window and sinks"])
