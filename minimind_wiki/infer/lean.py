@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minimind_wiki.infer import single
 from minimind_wiki.infer.quantize.layers import QuantLinear
 from minimind_wiki.model import PagedCache, Transformer
 from minimind_wiki.model.attention import View, paged_attention
@@ -105,6 +106,9 @@ class LeanDecoder:
         self.decoder = model.model
         layers = [layer for layer in model.model.layers if isinstance(layer, Block)]
         self.blocks = [LeanBlock(layer) for layer in layers]
+        self.last = single.Norm(model.model.norm)
+        self.windows = [model.config.window(layer) for layer in range(len(layers))]
+        self.biased = model.config.positions == "alibi"
 
     def __call__(self, ids_1T: Tensor, cache: PagedCache) -> Tensor:
         decoder = self.decoder
@@ -117,6 +121,11 @@ class LeanDecoder:
                 torch.cat((cos_TE, cos_TE), dim=-1)[:, None],
                 torch.cat((-sin_TE, sin_TE), dim=-1)[:, None],
             )
+        if single.sees_all(cache.parts, self.windows, self.biased):
+            place = single.place_of(cache, turn)
+            for layer, block in enumerate(self.blocks):
+                x_TD = block.one(x_TD, place, cache.keys[layer], cache.values[layer])
+            return self.last(x_TD)[None]
         views = paged_views(decoder.config, cache.parts)
         for block, view in zip(self.blocks, views, strict=True):
             x_TD = block(x_TD, turn, cache, view)
@@ -135,6 +144,10 @@ class LeanBlock:
         parts = (attention.q_proj, attention.k_proj, attention.v_proj)
         self.qkv, self.out = joined(*parts), joined(attention.o_proj)
         self.heads = [part.out_features // attention.head_dim for part in parts]
+        self.single_norms = single.Norm(before), single.Norm(between)
+        q_norm, k_norm = attention.q_norm, attention.k_norm
+        both = (q_norm, k_norm) if q_norm is not None and k_norm is not None else None
+        self.read = single.Reader(self.heads[0], self.heads[1], attention.head_dim, both)
         self.dense = type(mlp) is SwiGLU and are_known(*mlp.children())
         if isinstance(mlp, SwiGLU) and self.dense:
             self.gate_up, self.down = joined(mlp.gate_proj, mlp.up_proj), joined(mlp.down_proj)
@@ -148,6 +161,16 @@ class LeanBlock:
             return x_TD + self.mlp(y_TD[None])[0]
         gate_TI, up_TI = self.gate_up(y_TD).chunk(2, dim=-1)
         return x_TD + self.down(F.silu(gate_TI) * up_TI)
+
+    def one(self, x_1D: Tensor, place: single.Place, keys: Tensor, values: Tensor) -> Tensor:
+        """The same for one token of one request, in fewer calls."""
+        qkv_1O = self.qkv(self.single_norms[0](x_1D))
+        x_1D = x_1D + self.out(self.read(qkv_1O, place, keys, values))
+        y_1D = self.single_norms[1](x_1D)
+        if not self.dense:
+            return x_1D + self.mlp(y_1D[None])[0]
+        gate_1I, up_1I = self.gate_up(y_1D).chunk(2, dim=-1)
+        return x_1D + self.down(F.silu(gate_1I).mul_(up_1I))
 
     def attend(
         self, x_TD: Tensor, turn: tuple[Tensor, Tensor] | None, cache: PagedCache, view: View

@@ -13,6 +13,7 @@ from minimind_wiki.infer.engine import Engine
 from minimind_wiki.infer.lean import LeanDecoder, flat_decoder, join
 from minimind_wiki.infer.quantize import load_quantized, quantize_model, quicken, save_quantized
 from minimind_wiki.infer.request import Request, Sampling
+from minimind_wiki.infer.single import sees_all
 from minimind_wiki.model import ModelConfig, PagedCache, Transformer, preset
 from minimind_wiki.model.pages import Step
 
@@ -24,6 +25,7 @@ CONFIGS: dict[str, ModelConfig] = {
                    eos_token_id=2, pad_token_id=0),
     "alibi, window and sinks": preset("26m", **GQA, sliding_window=7, attention_sinks=2,
                                       positions="alibi"),
+    "window that opens": preset("26m", **GQA, sliding_window=7),
 }  # fmt: skip
 
 
@@ -48,6 +50,25 @@ def test_hidden_states_of_a_flat_row_are_those_of_the_texts_alone(name):
             flat = flat_row(cache.lay(steps), cache)[0]
             alone = torch.cat([decoder(b[None])[0, 6:], decoder(a[None])[0, 6:]])
         torch.testing.assert_close(flat, alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("blocks", [[2, 3, 4], [5, 0, 3]], ids=["joint", "apart"])
+@pytest.mark.parametrize("name", ["llama", "qwen3 wide heads", "moe top-1", "window that opens"])
+def test_a_text_read_token_by_token_is_the_text_read_at_once(name, blocks):
+    """A single token has its own way; where a window hides something, it goes with the others."""
+    decoder, lean = model(name).model, LeanDecoder(model(name))
+    cache, ids = PagedCache(CONFIGS[name], blocks=6, size=4), list(range(20, 31))
+    for numbers in (*cache.keys, *cache.values):
+        numbers.normal_()
+    single = []
+    with torch.no_grad():
+        lean(cache.lay([Step(ids[:3], 0, blocks)]), cache)
+        for place in range(3, len(ids)):
+            row = lean(cache.lay([Step([ids[place]], place, blocks)]), cache)
+            single.append(sees_all(cache.parts, lean.windows, lean.biased))
+            alone = decoder(torch.tensor([ids[: place + 1]]))[0, -1:]
+            torch.testing.assert_close(row[0], alone, atol=1e-5, rtol=1e-4)
+    assert single == [name != "window that opens" or place < 7 for place in range(3, len(ids))]
 
 
 def test_joined_weights_are_the_layers_own(tmp_path):

