@@ -12,47 +12,36 @@ laptop. It stands alone (numpy is all it needs, nothing else of this package is 
 tensor([2., 4.])
 """
 
-# ruff: noqa: F401  (the names are imported to be offered)
+# ruff: noqa: F401, F403, F405  (the names are imported to be offered)
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
-from minimind_wiki.lite import nn
+from minimind_wiki.lite import nn, optim
 from minimind_wiki.lite.autograd import is_grad_enabled, no_grad
-from minimind_wiki.lite.create import (
-    float16,
-    float32,
-    float64,
-    from_numpy,
-    full,
-    int64,
-    manual_seed,
-    ones,
-    ones_like,
-    rand,
-    randn,
-    tensor,
-    zeros,
-    zeros_like,
-)
+from minimind_wiki.lite.create import *
+from minimind_wiki.lite.create import manual_seed, randn
 from minimind_wiki.lite.tensor import Tensor
 
-half, double = float16, float64
+half, float, double, long, bool = float16, float32, float64, int64, bool_
+# Methods that are functions as well: torch.mean(x, dim) is x.mean(dim).
+FUNCTIONS = (
+    "abs", "add", "all", "any", "argmax", "argmin", "argsort", "chunk", "clamp", "clone", "cos",
+    "cumsum", "div", "erf", "exp", "flatten", "flip", "floor", "gather", "isfinite",
+    "isnan", "log", "log2", "log_softmax", "logsumexp", "masked_fill", "matmul", "max", "maximum",
+    "mean", "min", "minimum", "movedim", "mul", "narrow", "norm", "outer", "permute", "pow", "relu",
+    "repeat_interleave", "reshape", "roll", "round", "rsqrt", "sigmoid", "sign", "sin", "softmax",
+    "sort", "split", "sqrt", "square", "squeeze", "std", "sub", "sum", "take_along_dim", "tanh",
+    "topk", "transpose", "tril", "triu", "unbind", "unflatten", "unsqueeze", "var",
+)  # fmt: skip
 
 
-def _function(name: str) -> Any:
-    """The function form of a method: `torch.mean(x, dim)` is `x.mean(dim)`."""
-
-    def function(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return getattr(x, name)(*args, **kwargs)
-
-    function.__name__ = function.__qualname__ = name
-    return function
-
-
-abs, exp, log, relu = _function("abs"), _function("exp"), _function("log"), _function("relu")
-rsqrt, sqrt, square = _function("rsqrt"), _function("sqrt"), _function("square")
-tanh, matmul = _function("tanh"), _function("matmul")
-mean, norm, std, sum = _function("mean"), _function("norm"), _function("std"), _function("sum")
-var, pow = _function("var"), _function("pow")
-add, sub, mul, div = _function("add"), _function("sub"), _function("mul"), _function("div")
+def __getattr__(name: str) -> Any:
+    if name in FUNCTIONS:
+        return getattr(Tensor, name)
+    if name.startswith("__"):
+        raise AttributeError(name)
+    close = difflib.get_close_matches(name, [*FUNCTIONS, *globals()])
+    hint = f"; near it: {', '.join(close)}" if close else ""
+    raise AttributeError(f"lite has no '{name}'{hint}. PyTorch may have it.")

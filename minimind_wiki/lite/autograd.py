@@ -57,6 +57,9 @@ def reduce_to(gradient: Array, shape: tuple[int, ...]) -> Array:
 class Node:
     """An array, its gradient, and how it was made. `Tensor` adds the operations."""
 
+    reshape: Any  # defined by Tensor, as the two others: operations return Tensors
+    detach: Any
+    take_along_dim: Any
     __slots__ = ("_birth", "_freed", "_inputs", "_retains", "data", "grad", "requires_grad")
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:

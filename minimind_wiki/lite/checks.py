@@ -8,9 +8,11 @@ it happened become the answer.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 # The file name under which the reader's code is compiled: frames with this name are theirs.
 READER = "<your code>"
@@ -61,3 +63,29 @@ def ask(questions: Sequence[tuple[str, Question]], *arguments: Any) -> list[Chec
             message = explain(error)
         checks.append(Check(name, message is None, message or ""))
     return checks
+
+
+def ask_of(
+    found: Mapping[str, Any], name: str, missing: str, questions: Sequence[tuple[str, Question]]
+) -> list[Check]:
+    """`ask` the questions of the function `name` in the namespace that the reader's code made.
+
+    Each gets the function and the library. Without the function the one answer is `missing`.
+    """
+    if not callable(found.get(name)):
+        return ask([("function", lambda: missing)])
+    return ask(questions, found[name], found["torch"])
+
+
+def array(y: Any) -> np.ndarray:
+    """The numbers of a result in float64; Wrong with advice if it is not a tensor."""
+    if y is None:
+        raise Wrong("The function returns None: is there a return at the end?")
+    if not hasattr(y, "detach"):
+        raise Wrong(f"The function returns a {type(y).__name__}, not a tensor.")
+    return np.asarray(y.detach()).astype(np.float64)
+
+
+def close(a: np.ndarray, b: np.ndarray, tolerance: float = 1e-4) -> bool:
+    """Whether two arrays have one shape, and numbers that differ by no more than rounding."""
+    return a.shape == b.shape and bool(np.allclose(a, b, rtol=tolerance, atol=tolerance))

@@ -1,7 +1,8 @@
-"""Ways to make tensors. Numbers become float32, as in PyTorch; arrays keep their dtype."""
+"""Ways to make tensors, and what takes several of them. Numbers become float32, as in PyTorch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from minimind_wiki.lite.autograd import Array
 from minimind_wiki.lite.tensor import Tensor
 
 float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
-int64 = np.dtype("int64")
+int64, bool_ = np.dtype("int64"), np.dtype("bool")
 
 _generator = np.random.default_rng(0)
 
@@ -55,12 +56,23 @@ def ones(*shape: Any, dtype: Any = float32, requires_grad: bool = False) -> Tens
     return Tensor(np.ones(_shape(shape), dtype), requires_grad)
 
 
+empty = zeros
+
+
+def eye(n: int, dtype: Any = float32) -> Tensor:
+    return Tensor(np.eye(n, dtype=dtype))
+
+
 def zeros_like(x: Tensor) -> Tensor:
     return Tensor(np.zeros_like(x.data))
 
 
 def ones_like(x: Tensor) -> Tensor:
     return Tensor(np.ones_like(x.data))
+
+
+def arange(*limits: float, dtype: Any = None) -> Tensor:
+    return tensor(np.arange(*limits).tolist(), dtype)
 
 
 def randn(*shape: Any, dtype: Any = float32, requires_grad: bool = False) -> Tensor:
@@ -73,3 +85,49 @@ def randn(*shape: Any, dtype: Any = float32, requires_grad: bool = False) -> Ten
 def rand(*shape: Any, dtype: Any = float32, requires_grad: bool = False) -> Tensor:
     """Independent values, uniform in [0, 1)."""
     return Tensor(_generator.random(_shape(shape), np.float32).astype(dtype), requires_grad)
+
+
+def randint(low: int, high: int, size: tuple[int, ...]) -> Tensor:
+    """Integers from low to high - 1."""
+    return Tensor(_generator.integers(low, high, size))
+
+
+def randperm(n: int) -> Tensor:
+    return Tensor(_generator.permutation(n))
+
+
+def multinomial(weights: Tensor, num_samples: int, replacement: bool = False) -> Tensor:
+    """Indices drawn with probabilities in proportion to the weights in the last axis.
+
+    The k smallest of Exp(1)/weight are a draw without replacement (Efraimidis & Spirakis 2006).
+    """
+    w = weights.data.astype(float64)
+    if replacement and num_samples > 1:
+        draws = [multinomial(weights, 1) for _ in range(num_samples)]
+        return cat(draws, -1)
+    if num_samples > np.count_nonzero(w, axis=-1).min():
+        raise RuntimeError("cannot sample more than there are weights above zero")
+    with np.errstate(divide="ignore"):
+        keys = _generator.standard_exponential(w.shape) / w
+    return Tensor(np.argsort(keys, axis=-1)[..., :num_samples])
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join along an axis; each part gets its part of the gradient."""
+    ends = np.cumsum([t.shape[dim] for t in tensors])
+
+    def part(i: int) -> Any:
+        return lambda g: np.split(g, ends[:-1], axis=dim)[i]
+
+    joined = np.concatenate([t.data for t in tensors], axis=dim)
+    return tensors[0].record(joined, *((t, part(i)) for i, t in enumerate(tensors)))
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join along a new axis."""
+    return cat([t.unsqueeze(dim) for t in tensors], dim)
+
+
+def where(condition: Tensor, x: Any, y: Any) -> Tensor:
+    """x where the condition is true, y elsewhere."""
+    return (x if isinstance(x, Tensor) else tensor(x)).where(condition, y)

@@ -6,13 +6,14 @@ a storage format: as in PyTorch on a CPU, the arithmetic is done in float32 and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
+from minimind_wiki.lite import kernel
 from minimind_wiki.lite.autograd import Array, Node
-from minimind_wiki.lite.kernel import matmul as matmul_arrays
 
 _CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}
 
@@ -21,7 +22,8 @@ def compute(dtype: Any, fn: Callable[..., Any], *arrays: Array) -> Array:
     """`fn` of the arrays in `dtype`; float16 is computed in float32 and rounded at the end."""
     wide = np.float32 if dtype == np.float16 else dtype
     with np.errstate(all="ignore"):  # inf and nan are answers here, not accidents
-        return np.asarray(fn(*(a.astype(wide, copy=False) for a in arrays))).astype(dtype)
+        made = np.asarray(fn(*(a.astype(wide, copy=False) for a in arrays)))
+        return made.astype(dtype, copy=False)
 
 
 def result_type(a: Array, b: Array, b_is_number: bool = False) -> Any:
@@ -35,7 +37,8 @@ def result_type(a: Array, b: Array, b_is_number: bool = False) -> Any:
     return np.promote_types(a.dtype, b.dtype)
 
 
-def _floating(dtype: Any) -> Any:
+def floating(dtype: Any) -> Any:
+    """The dtype itself if it is a floating one, else float32."""
     return dtype if np.dtype(dtype).kind == "f" else np.dtype("float32")
 
 
@@ -43,7 +46,7 @@ def _unary(fn: Callable[[Array], Array], slope: Callable[[Array, Array], Array])
     """An elementwise method; `slope(x, y)` is its derivative."""
 
     def method(self: Any) -> Any:
-        y = compute(_floating(self.data.dtype), fn, self.data)
+        y = compute(floating(self.data.dtype), fn, self.data)
         return self.record(y, (self, lambda g: g * slope(self.data, y)))
 
     return method
@@ -54,7 +57,7 @@ def _binary(fn: Any, to_a: Any, to_b: Any, dtype_of: Any = lambda t: t, swap: bo
 
     def method(self: Any, other: Any) -> Any:
         number = not isinstance(other, Node)
-        if number and not isinstance(other, int | float | np.number):
+        if number and not isinstance(other, int | float | np.number | np.bool_):
             raise TypeError(f"a Tensor and a {type(other).__name__} cannot be combined")
         them = Node(np.asarray(other)) if number else other
         dtype = dtype_of(result_type(self.data, them.data, number))
@@ -71,26 +74,37 @@ def _binary(fn: Any, to_a: Any, to_b: Any, dtype_of: Any = lambda t: t, swap: bo
     return method
 
 
-def _compare(fn: Any) -> Any:
-    def method(self: Any, other: Any) -> Any:
-        return self.record(fn(self.data, other.data if isinstance(other, Node) else other))
+def _flat(fn: Any) -> Any:
+    """A test, a comparison or a logical operator: what it returns has no gradient."""
+    return lambda self, *other: self.record(
+        fn(self.data, *(x.data if isinstance(x, Node) else x for x in other))
+    )
 
-    return method
+
+def _stepped(fn: Any) -> Any:
+    """A function made of steps: its gradient is zero."""
+    return lambda self: self.record(fn(self.data), (self, np.zeros_like))
 
 
 def _in_place(name: str) -> Any:
     return lambda self, other: self.rewrite(getattr(self, name)(other))
 
 
+def _half(wins: Any) -> Any:
+    """The gradient of a maximum: to the winner, and half to each where both are equal."""
+    return lambda g, a, b, y: g * np.where(a == b, 0.5, wins(a, b))
+
+
 _add = (np.add, lambda g, a, b, y: g, lambda g, a, b, y: g)
 _sub = (np.subtract, lambda g, a, b, y: g, lambda g, a, b, y: -g)
 _mul = (np.multiply, lambda g, a, b, y: g * b, lambda g, a, b, y: g * a)
-_div = (np.divide, lambda g, a, b, y: g / b, lambda g, a, b, y: -g * y / b, _floating)
+_div = (np.divide, lambda g, a, b, y: g / b, lambda g, a, b, y: -g * y / b, floating)
 _pow = (
     np.power,
     lambda g, a, b, y: np.where(b == 0, 0, g * b * a ** (b - 1.0)),
     lambda g, a, b, y: np.where((a == 0) & (b >= 0), 0, g * y * np.log(a)),
 )
+_erf = np.vectorize(math.erf, otypes=[float])
 
 
 class Operations(Node):
@@ -99,24 +113,36 @@ class Operations(Node):
     __slots__ = ()
     __array_priority__ = 1000  # numpy scalars and arrays leave mixed arithmetic to this class
 
-    # Elementwise
     __add__ = __radd__ = add = _binary(*_add)
     __mul__ = __rmul__ = mul = _binary(*_mul)
     __sub__, __rsub__ = _binary(*_sub), _binary(*_sub, swap=True)
     __truediv__, __rtruediv__ = _binary(*_div), _binary(*_div, swap=True)
     __pow__, __rpow__ = _binary(*_pow), _binary(*_pow, swap=True)
+    __mod__ = _binary(np.mod, lambda g, a, b, y: g, lambda g, a, b, y: -g * np.floor(a / b))
     sub, div, pow = __sub__, __truediv__, __pow__
-    __iadd__, __isub__ = _in_place("__add__"), _in_place("__sub__")
-    __imul__, __itruediv__ = _in_place("__mul__"), _in_place("__truediv__")
-    __gt__, __lt__ = _compare(np.greater), _compare(np.less)
-    __ge__, __le__ = _compare(np.greater_equal), _compare(np.less_equal)
-    __eq__, __ne__ = _compare(np.equal), _compare(np.not_equal)
-    __hash__ = object.__hash__
+    maximum = _binary(np.maximum, _half(np.greater), _half(np.less))
+    minimum = _binary(np.minimum, _half(np.less), _half(np.greater))
+    __iadd__ = add_ = _in_place("__add__")
+    __isub__ = sub_ = _in_place("__sub__")
+    __imul__ = mul_ = _in_place("__mul__")
+    __itruediv__ = div_ = _in_place("__truediv__")
+    __gt__, __lt__ = _flat(np.greater), _flat(np.less)
+    __ge__, __le__ = _flat(np.greater_equal), _flat(np.less_equal)
+    __eq__, __ne__ = _flat(np.equal), _flat(np.not_equal)
+    floor, round, sign = _stepped(np.floor), _stepped(np.round), _stepped(np.sign)
+    isnan, isfinite, __invert__ = _flat(np.isnan), _flat(np.isfinite), _flat(np.invert)
+    __and__, __or__, __xor__ = _flat(np.bitwise_and), _flat(np.bitwise_or), _flat(np.bitwise_xor)
+    __floordiv__, __hash__ = _flat(np.floor_divide), object.__hash__
 
     relu = _unary(lambda x: np.maximum(x, 0), lambda x, y: x > 0)
     exp = _unary(np.exp, lambda x, y: y)
     log = _unary(np.log, lambda x, y: 1 / x)
+    log2 = _unary(np.log2, lambda x, y: 1 / (x * math.log(2)))
+    sin = _unary(np.sin, lambda x, y: np.cos(x))
+    cos = _unary(np.cos, lambda x, y: -np.sin(x))
     tanh = _unary(np.tanh, lambda x, y: 1 - y * y)
+    sigmoid = _unary(lambda x: 1 / (1 + np.exp(-x)), lambda x, y: y * (1 - y))
+    erf = _unary(lambda x: _erf(x), lambda x, y: 2 / math.sqrt(math.pi) * np.exp(-x * x))
     sqrt = _unary(np.sqrt, lambda x, y: 0.5 / y)
     rsqrt = _unary(lambda x: 1 / np.sqrt(x), lambda x, y: -0.5 * y * y * y)
 
@@ -131,6 +157,25 @@ class Operations(Node):
         """x times x."""
         return self * self
 
+    def clamp(self, min: Any = None, max: Any = None) -> Any:
+        """Between two numbers; the gradient passes where the value was not changed."""
+        y = np.clip(self.data, min, max)
+        return self.record(y, (self, lambda g: g * (y == self.data)))
+
+    def masked_fill(self, mask: Node, value: float) -> Any:
+        """`value` where the mask is true."""
+        y = np.where(mask.data, np.asarray(value, self.data.dtype), self.data)
+        return self.record(y, (self, lambda g: np.where(mask.data, 0, g)))
+
+    def where(self, condition: Node, other: Any) -> Any:
+        """This where the condition is true, else `other`."""
+        them = other if isinstance(other, Node) else Node(np.asarray(other))
+        c, number = condition.data, not isinstance(other, Node)
+        y = np.where(c, self.data, them.data).astype(result_type(self.data, them.data, number))
+        return self.record(
+            y, (self, lambda g: np.where(c, g, 0)), (them, lambda g: np.where(c, 0, g))
+        )
+
     def __matmul__(self, other: Any) -> Any:
         """The matrix product over the last two axes; the others broadcast.
 
@@ -142,16 +187,22 @@ class Operations(Node):
                 f"expected m1 and m2 to have the same dtype, but got: {a.dtype} != {b.dtype}"
             )
         if a.ndim == 1:
-            return (cast(Any, self).reshape(1, -1) @ other).squeeze(-2 if b.ndim > 1 else 0)
+            return (self.reshape(1, -1) @ other).squeeze(-2 if b.ndim > 1 else 0)
         if b.ndim == 1:
             return (self @ other.reshape(-1, 1)).squeeze(-1)
         if a.shape[-1] != b.shape[-2]:
             one, two = ("x".join(map(str, array.shape)) for array in (a, b))
             raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({one} and {two})")
+        if a.ndim > 2 and b.ndim == 2:  # one product of tall matrices, not many of small ones
+            return (self.reshape(-1, a.shape[-1]) @ other).reshape(*a.shape[:-1], b.shape[-1])
+
+        def turned(x: Array, like: Array) -> Array:
+            return x.swapaxes(-1, -2).astype(like.dtype, copy=False)
+
         return self.record(
-            compute(a.dtype, matmul_arrays, a, b),
-            (self, lambda g: matmul_arrays(g, b.swapaxes(-1, -2).astype(g.dtype, copy=False))),
-            (other, lambda g: matmul_arrays(a.swapaxes(-1, -2).astype(g.dtype, copy=False), g)),
+            compute(a.dtype, kernel.matmul, a, b),
+            (self, lambda g: kernel.matmul(g, turned(b, g))),
+            (other, lambda g: kernel.matmul(turned(a, g), g)),
         )
 
     matmul = __matmul__

@@ -1,4 +1,4 @@
-"""Sums, means and lengths over some axes, by PyTorch's names.
+"""Sums, means, largest values and probabilities along axes, by PyTorch's names.
 
 `dim` is an axis, several axes, or None for all of them; `keepdim` keeps them with length 1, so that
 the result broadcasts against the input. numpy's names `axis` and `keepdims` are understood too.
@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from minimind_wiki.lite import kernel
 from minimind_wiki.lite.autograd import Array
-from minimind_wiki.lite.ops import Operations, compute
+from minimind_wiki.lite.ops import Operations, compute, floating
 
 Dim = int | tuple[int, ...] | None
+
+
+class Found(NamedTuple):
+    """What `max(dim)`, `topk` and `sort` return."""
+
+    values: Any
+    indices: Any
 
 
 def _numpy_names(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,6 +37,17 @@ def _numpy_names(method: Callable[..., Any]) -> Callable[..., Any]:
         return method(self, *args, **kwargs)
 
     return renamed
+
+
+def _wide(x: Array) -> Array:
+    return x.astype(np.promote_types(x.dtype, np.float32), copy=False)
+
+
+def _counted(fn: Any) -> Any:
+    """A reduction whose result is no number that could have a gradient."""
+    return lambda self, dim=None, keepdim=False: self.record(
+        fn(self.data, axis=dim, keepdims=keepdim)
+    )
 
 
 class Reductions(Operations):
@@ -70,8 +89,7 @@ class Reductions(Operations):
         self, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int = 1
     ) -> Any:
         """Variance; as in PyTorch it divides by n - 1 unless `unbiased=False`."""
-        ddof = correction if unbiased else 0
-        wide = self.data.astype(np.promote_types(self.data.dtype, np.float32), copy=False)
+        ddof, wide = correction if unbiased else 0, _wide(self.data)
 
         def slope() -> Array:
             return 2 / (self._count(dim) - ddof) * (wide - wide.mean(axis=dim, keepdims=True))
@@ -94,8 +112,63 @@ class Reductions(Operations):
             return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
 
         def slope() -> Array:
-            wide = self.data.astype(np.promote_types(self.data.dtype, np.float32), copy=False)
-            lengths = length(wide, dim, True)
-            return wide / np.where(lengths == 0, 1, lengths)
+            lengths = length(_wide(self.data), dim, True)
+            return _wide(self.data) / np.where(lengths == 0, 1, lengths)
 
         return self._reduce(length, dim, keepdim, slope)
+
+    # The largest and the smallest
+    def _extreme(self, fn: Any, arg: Any, dim: int | None, keepdim: bool) -> Any:
+        if dim is None:  # equal values share the gradient
+            y = fn(self.data)
+            hit = self.data == y
+            return self.record(y, (self, lambda g: g * hit / hit.sum()))
+        where = np.expand_dims(arg(self.data, axis=dim), dim)
+        found = self.take_along_dim(self.record(where), dim)
+        pair = Found(found, self.record(where))
+        return pair if keepdim else Found(*(part.squeeze(dim) for part in pair))
+
+    def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The largest value; with `dim` a pair (values, indices)."""
+        return self._extreme(np.max, np.argmax, dim, keepdim)
+
+    def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The smallest value; with `dim` a pair (values, indices)."""
+        return self._extreme(np.min, np.argmin, dim, keepdim)
+
+    def argsort(self, dim: int = -1, descending: bool = False) -> Any:
+        data = -self.data if descending else self.data
+        return self.record(np.argsort(data, axis=dim, kind="stable"))
+
+    def sort(self, dim: int = -1, descending: bool = False) -> Found:
+        indices = self.argsort(dim, descending)
+        return Found(self.take_along_dim(indices, dim), indices)
+
+    def topk(self, k: int, dim: int = -1, largest: bool = True) -> Found:
+        """The k largest along an axis, the largest first."""
+        indices = self.argsort(dim, largest).narrow(dim, 0, k)
+        return Found(self.take_along_dim(indices, dim), indices)
+
+    any, all = _counted(np.any), _counted(np.all)
+    argmax, argmin = _counted(np.argmax), _counted(np.argmin)
+
+    # Along an axis
+    def cumsum(self, dim: int) -> Any:
+        """Running sums; the gradient runs the other way."""
+        dtype = self.data.dtype if self.data.dtype.kind == "f" else np.dtype("int64")
+        y = compute(dtype, lambda x: np.cumsum(x, axis=dim), self.data)
+        return self.record(y, (self, lambda g: np.flip(np.cumsum(np.flip(g, dim), axis=dim), dim)))
+
+    def softmax(self, dim: int) -> Any:
+        """exp(x) / sum(exp(x)) along an axis, computed as if the largest value were 0."""
+        y = compute(floating(self.data.dtype), lambda x: kernel.softmax(x, dim), self.data)
+        return self.record(y, (self, lambda g: kernel.softmax_vjp(g, y, dim)))
+
+    def logsumexp(self, dim: int, keepdim: bool = False) -> Any:
+        top = self.detach().max(dim, keepdim=True).values
+        top = top.masked_fill(~top.isfinite(), 0.0)
+        y = (self - top).exp().sum(dim, keepdim=True).log() + top
+        return y if keepdim else y.squeeze(dim)
+
+    def log_softmax(self, dim: int) -> Any:
+        return self - self.logsumexp(dim, keepdim=True)

@@ -1,14 +1,37 @@
-"""`Tensor`: an array with PyTorch's names; here its shapes, dtypes and ways in and out."""
+"""`Tensor`: an array with PyTorch's names; here its shapes, parts, dtypes and ways in and out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from minimind_wiki.lite.autograd import Array
+from minimind_wiki.lite.autograd import Array, Node
 from minimind_wiki.lite.reductions import Reductions
+
+
+def _list(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    """Sizes or axes, given one by one or as one sequence."""
+    return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+
+
+def _plain(index: Any) -> Any:
+    """An index without tensors in it, as numpy wants it."""
+    if isinstance(index, tuple):
+        return tuple(_plain(part) for part in index)
+    return index.data if isinstance(index, Node) else index
+
+
+def _cast(dtype: Any) -> Any:
+    return lambda self: self.to(dtype)
+
+
+def _basic(index: Any) -> bool:
+    """Whether an index can hit no place twice: numbers, slices, None and dots."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(p is None or p is ... or isinstance(p, int | slice | np.integer) for p in parts)
 
 
 class Tensor(Reductions):
@@ -25,18 +48,15 @@ class Tensor(Reductions):
     def _blank(self) -> Tensor:
         return Tensor.__new__(Tensor)
 
+    def __getattr__(self, name: str) -> Any:
+        close = difflib.get_close_matches(name, [n for n in dir(Tensor) if n[0] != "_"])
+        hint = f"; near it: {', '.join(close)}" if close else ""
+        raise AttributeError(f"lite's Tensor has no '{name}'{hint}. PyTorch's may have it.")
+
     # What it is
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.data.shape
-
-    @property
-    def ndim(self) -> int:
-        return self.data.ndim
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.data.dtype
+    shape = property(lambda self: self.data.shape)
+    ndim = property(lambda self: self.data.ndim)
+    dtype = property(lambda self: self.data.dtype)
 
     def dim(self) -> int:
         return self.data.ndim
@@ -55,40 +75,132 @@ class Tensor(Reductions):
 
     # Shapes
     def reshape(self, *shape: Any) -> Tensor:
-        new = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
-        return self.record(self.data.reshape(new), (self, lambda g: g.reshape(self.shape)))
+        return self.record(self.data.reshape(_list(shape)), (self, lambda g: g.reshape(self.shape)))
 
     view = reshape
 
-    def permute(self, *dims: int) -> Tensor:
-        back = np.argsort([d % self.ndim for d in dims])
-        return self.record(self.data.transpose(dims), (self, lambda g: g.transpose(back)))
+    def permute(self, *dims: Any) -> Tensor:
+        back = np.argsort([d % self.ndim for d in _list(dims)])
+        return self.record(self.data.transpose(_list(dims)), (self, lambda g: g.transpose(back)))
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         return self.record(self.data.swapaxes(dim0, dim1), (self, lambda g: g.swapaxes(dim0, dim1)))
 
-    @property
-    def T(self) -> Tensor:
-        return self.permute(*reversed(range(self.ndim)))
+    def movedim(self, source: int, destination: int) -> Tensor:
+        order = list(range(self.ndim))
+        order.insert(destination % self.ndim, order.pop(source))
+        return self.permute(*order)
+
+    T = property(lambda self: self.permute(*reversed(range(self.ndim))))
+    mT = property(lambda self: self.transpose(-2, -1))
 
     def unsqueeze(self, dim: int) -> Tensor:
         return self.reshape(np.expand_dims(self.data, dim).shape)
 
-    def squeeze(self, dim: int) -> Tensor:
+    def squeeze(self, dim: int | None = None) -> Tensor:
+        if dim is None:
+            return self.reshape(np.squeeze(self.data).shape)
         return self.reshape(np.squeeze(self.data, dim).shape) if self.shape[dim] == 1 else self
 
-    def flatten(self) -> Tensor:
-        return self.reshape(-1)
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        first, last = start_dim % max(1, self.ndim), end_dim % max(1, self.ndim)
+        return self.reshape(*self.shape[:first], -1, *self.shape[last + 1 :])
 
+    def unflatten(self, dim: int, sizes: Sequence[int]) -> Tensor:
+        dim = dim % self.ndim
+        return self.reshape(*self.shape[:dim], *sizes, *self.shape[dim + 1 :])
+
+    def expand(self, *shape: Any) -> Tensor:
+        """Broadcast to a shape; -1 keeps a size."""
+        sizes = _list(shape)
+        own = (1,) * (len(sizes) - self.ndim) + self.shape
+        sizes = tuple(o if s == -1 else s for o, s in zip(own, sizes, strict=True))
+        return self.record(np.broadcast_to(self.data, sizes), (self, lambda g: g))
+
+    def roll(self, shifts: int, dims: int) -> Tensor:
+        y = np.roll(self.data, shifts, dims)
+        return self.record(y, (self, lambda g: np.roll(g, -shifts, dims)))
+
+    def flip(self, *dims: Any) -> Tensor:
+        axes = _list(dims)
+        return self.record(np.flip(self.data, axes), (self, lambda g: np.flip(g, axes)))
+
+    def repeat_interleave(self, repeats: int, dim: int) -> Tensor:
+        """Each slice along an axis `repeats` times, one after the other."""
+        dim = dim % self.ndim
+        shape = (*self.shape[: dim + 1], repeats, *self.shape[dim + 1 :])
+        return self.unsqueeze(dim + 1).expand(shape).flatten(dim, dim + 1)
+
+    # Parts
     def __getitem__(self, index: Any) -> Tensor:
-        index = index.data if isinstance(index, Tensor) else index
+        index = _plain(index)
 
         def vjp(g: Array) -> Array:
             whole = np.zeros(self.shape, g.dtype)
-            np.add.at(whole, index, g)  # not whole[index] += g: an index may occur twice
+            if _basic(index):
+                whole[index] = g
+            else:
+                np.add.at(whole, index, g)  # not whole[index] += g: an index may occur twice
             return whole
 
         return self.record(self.data[index], (self, vjp))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        index, given = _plain(index), value if isinstance(value, Node) else Node(np.asarray(value))
+        whole, hole = self.data.copy(), np.ones(self.shape, bool)
+        whole[index], hole[index] = given.data, False
+        self.rewrite(self.record(whole, (self, lambda g: g * hole), (given, lambda g: g[index])))
+
+    def narrow(self, dim: int, start: int, length: int) -> Tensor:
+        index: list[Any] = [slice(None)] * self.ndim
+        index[dim] = slice(start, start + length)
+        return self[tuple(index)]
+
+    def split(self, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+        """Pieces along an axis: of one size (the last may be shorter), or of the given sizes."""
+        n = self.shape[dim]
+        if isinstance(split_size, int):
+            step = split_size
+            split_size = [min(step, n - i) for i in range(0, n, step)]
+        starts = np.cumsum([0, *split_size])
+        if starts[-1] != n:
+            raise RuntimeError(f"split sizes {list(split_size)} do not sum to {n} (dim {dim})")
+        return tuple(self.narrow(dim, i, k) for i, k in zip(starts, split_size, strict=False))
+
+    def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+        return self.split(-(-self.shape[dim] // chunks), dim)
+
+    def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
+        return tuple(part.squeeze(dim) for part in self.split(1, dim))
+
+    def take_along_dim(self, indices: Tensor, dim: int) -> Tensor:
+        """One index for each place along an axis, as numpy's take_along_axis."""
+
+        def vjp(g: Array) -> Array:
+            whole = np.zeros(self.shape, g.dtype)
+            places: list[Any] = list(np.indices(g.shape, sparse=True))
+            places[dim] = np.broadcast_to(indices.data, g.shape)
+            np.add.at(whole, tuple(places), g)
+            return whole
+
+        return self.record(np.take_along_axis(self.data, indices.data, dim), (self, vjp))
+
+    def gather(self, dim: int, index: Tensor) -> Tensor:
+        """As take_along_dim, where `index` may be shorter than this along the other axes."""
+        sizes = [n if i == dim % self.ndim else index.shape[i] for i, n in enumerate(self.shape)]
+        return self[tuple(slice(n) for n in sizes)].take_along_dim(index, dim)
+
+    def _triangle(self, fn: Any, diagonal: int) -> Tensor:
+        return self.record(fn(self.data, diagonal), (self, lambda g: fn(g, diagonal)))
+
+    def tril(self, diagonal: int = 0) -> Tensor:
+        return self._triangle(np.tril, diagonal)
+
+    def triu(self, diagonal: int = 0) -> Tensor:
+        return self._triangle(np.triu, diagonal)
+
+    def outer(self, other: Tensor) -> Tensor:
+        return self[:, None] * other[None, :]
 
     # Types
     def to(self, dtype: Any) -> Tensor:
@@ -97,25 +209,19 @@ class Tensor(Reductions):
         with np.errstate(all="ignore"):
             return self.record(self.data.astype(dtype), (self, lambda g: g))
 
-    def float(self) -> Tensor:
-        return self.to(np.float32)
-
-    def half(self) -> Tensor:
-        return self.to(np.float16)
-
-    def double(self) -> Tensor:
-        return self.to(np.float64)
-
     def type_as(self, other: Tensor) -> Tensor:
         return self.to(other.dtype)
 
     # In and out
-    def detach(self) -> Tensor:
+    def detach(self) -> Any:
         """The same memory without history."""
         return Tensor(self.data)
 
     def clone(self) -> Tensor:
         return self.record(self.data.copy(), (self, lambda g: g))
+
+    def contiguous(self) -> Any:
+        return self
 
     def numpy(self) -> Array:
         """The array itself; a tensor in a graph must be detached first, so that none is lost."""
@@ -126,7 +232,7 @@ class Tensor(Reductions):
             )
         return self.data
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def item(self) -> Any:
@@ -135,11 +241,16 @@ class Tensor(Reductions):
     def tolist(self) -> Any:
         return self.data.tolist()
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> Any:
         return bool(self.data)
 
     def __float__(self) -> Any:
         return self.data.item() + 0.0
+
+    def __int__(self) -> int:
+        return int(self.data.item())
+
+    __index__ = __int__
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.ndim == 0 else repr(self)
@@ -151,7 +262,7 @@ class Tensor(Reductions):
         return f"tensor({body}{kind}{grad})"
 
     # In place
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+    def requires_grad_(self, requires_grad: Any = True) -> Tensor:
         if requires_grad and self.dtype.kind != "f":
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
         self.requires_grad = requires_grad
@@ -167,3 +278,6 @@ class Tensor(Reductions):
 
     def zero_(self) -> Tensor:
         return self.fill_(0)
+
+    float, half, double = _cast(np.float32), _cast(np.float16), _cast(np.float64)
+    long, int, bool = _cast(np.int64), _cast(np.int32), _cast(np.bool_)

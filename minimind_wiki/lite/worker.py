@@ -1,8 +1,8 @@
-"""Runs the reader's own code: a lab, or an exercise and its check. The page's worker calls this.
+"""Runs the reader's own code: a lab, an exercise and its check, or a training in slices.
 
-Answers are JSON, so that nothing but text crosses from Python to the page. What the code prints
-goes to `sys.stdout`, which the page shows as it comes. A loop that never ends is stopped from
-outside: the page terminates the worker.
+The page's worker calls this. Answers are JSON, so that nothing but text crosses from Python to the
+page. What the code prints goes to `sys.stdout`, which the page shows as it comes. A loop that never
+ends is stopped from outside: the page terminates the worker.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import types
 from typing import Any
 
 from minimind_wiki.lite.checks import READER, Check
+from minimind_wiki.lite.training import Text, Training
 
 
 def namespace(code: str, name: str = READER, **given: Any) -> dict[str, Any]:
@@ -76,25 +77,79 @@ def run_lab(code: str, knobs_json: str) -> str:
     return _answer(lambda: _lab(code, json.loads(knobs_json)))
 
 
-def run_check(code: str, check_code: str) -> str:
-    """Run an exercise's check on the reader's code.
+def run_check(code: str, check_code: str, data: Any = None) -> str:
+    """Run an exercise's check on the reader's code; `data` are the files it reads, by name.
 
     Returns JSON: `{"results": [{"name", "passed", "message"}]}`, or `{"error": …}` if the code does
     not even run.
     """
 
     def work() -> dict[str, Any]:
-        results = check(code, check_code)
+        files = data if data is None or isinstance(data, dict) else data.to_py()
+        results = check(code, check_code, data=files)
         return {"results": [dataclasses.asdict(result) for result in results]}
 
     return _answer(work)
 
 
-def check(code: str, check_code: str, library: str = "minimind_wiki.lite") -> list[Check]:
-    """The checks of `check_code` on `code`; `torch` is at hand in both even without an import."""
+def check(
+    code: str,
+    check_code: str,
+    library: str = "minimind_wiki.lite",
+    data: dict[str, bytes] | None = None,
+) -> list[Check]:
+    """The checks of `check_code` on `code`; `torch` is at hand in both even without an import.
+
+    A check that reads files gets them, by name, as its second argument.
+    """
     torch = __import__(library, fromlist=["nn"])
     found = namespace(code, torch=torch)
-    return list(namespace(check_code, "<check>", torch=torch)["check"](found))
+    ask = namespace(check_code, "<check>", torch=torch)["check"]
+    return list(ask(found) if data is None else ask(found, data))
+
+
+_training: Training | None = None
+
+
+def begin_training(code: str, about_json: str, data: Any, knobs_json: str) -> str:
+    """Make the model of a training program; `data` is text.bin (bytes, or the page's buffer).
+
+    Returns JSON: `{"parameters"}`, or `{"error": …}`. Then `advance`, `set_knobs` and `save`.
+    """
+
+    def work() -> dict[str, Any]:
+        global _training
+        raw = data if isinstance(data, bytes) else data.to_bytes()
+        program, text = namespace(code), Text(json.loads(about_json), raw)
+        for name in ("Llama", "config", "train"):
+            if not callable(program.get(name)):
+                raise NameError(f"the program must define {name}, and this code does not")
+        _training = Training(program, text, json.loads(knobs_json))
+        return {"parameters": _training.parameters}
+
+    return _answer(work)
+
+
+def _run() -> Training:
+    if _training is None:
+        raise RuntimeError("no training has begun")
+    return _training
+
+
+def advance(milliseconds: float) -> str:
+    """Train on for about so long. JSON: `{"events", "done"}` (training.py), or `{"error": …}`."""
+    return _answer(lambda: _run().advance(milliseconds))
+
+
+def set_knobs(knobs_json: str) -> str:
+    """Change knobs of the training that runs; they count from its next step."""
+    return _answer(lambda: _run().knobs.update(json.loads(knobs_json)))
+
+
+def save(tokenizer_json: str, tokenizer_config_json: str) -> bytes:
+    """The model as it is now: a zip of a model folder."""
+    files = {"tokenizer.json": tokenizer_json, "tokenizer_config.json": tokenizer_config_json}
+    return _run().folder({name: text.encode() for name, text in files.items()})
 
 
 def _answer(work: Any) -> str:

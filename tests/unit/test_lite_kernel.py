@@ -31,9 +31,9 @@ def test_the_committed_library_is_rebuilt_to_the_same_bytes(tmp_path):
     target = tmp_path / "out.so"
     builder.compile_kernel(target)
     assert target.read_bytes() == builder.LIBRARY.read_bytes(), (
-        "sgemm.c and _kernels_wasm.so differ: run python web/python/build_kernel.py and commit"
+        "kernels.c and _kernels_wasm.so differ: run python web/python/build_kernel.py and commit"
     )
-    assert len(target.read_bytes()) < 5000
+    assert len(target.read_bytes()) < 16_000
 
 
 def test_outside_a_page_it_is_numpy():

@@ -1,73 +1,142 @@
-"""The matrix product of the page: a small SIMD kernel where numpy has no BLAS.
+"""What costs time in the page: the matrix product and a few functions, by SIMD.
 
-In a browser numpy's float32 matmul is a plain loop; `sgemm.c` beside this file, compiled to a 4 KB
-WebAssembly library, does the same sum 5 times (64 x 64) to 35 times (512 x 512) faster. Everywhere
-else, and whenever the library cannot be loaded, `matmul` is `a @ b`: the kernel changes the time,
-never the meaning.
+In a browser numpy's float32 matmul is a plain loop and its exp takes one value at a time;
+`kernels.c` beside this file, compiled to an 11 KB WebAssembly library, does the same many times
+faster. Everywhere else, for other dtypes, and whenever the library cannot be loaded, each function
+here is the numpy formula that it stands for: the kernels change the time, never the meaning.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+Array = np.ndarray
+
 # Below this many multiplications the call itself (10 µs, by ctypes and the checks) costs more than
 # numpy's loop. Measured in Pyodide 314.0.4: equal near 28 x 28 x 28.
 WORTH_IT = 24_000
+SCRATCH = 256 * 512  # DEPTH * WIDTH of kernels.c
 
-_sgemm: Callable[..., Any] | None = None
+_library: Any = None
+_scratch: Any = None
 
 
 def load() -> bool:
-    """Load the kernel if this Python runs in WebAssembly; return whether it is in use."""
-    global _sgemm
-    if _sgemm is None and sys.platform == "emscripten":
+    """Load the kernels if this Python runs in WebAssembly; return whether they are in use."""
+    global _library, _scratch
+    if _library is None and sys.platform == "emscripten":
         try:
-            library = ctypes.CDLL(str(Path(__file__).with_name("_kernels_wasm.so")))
+            _library = ctypes.CDLL(str(Path(__file__).with_name("_kernels_wasm.so")))
         except OSError:  # an engine without SIMD, or a Pyodide of another ABI: slower, not broken
             return False
-        _sgemm = library.sgemm
-        _sgemm.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int] * 3  # type: ignore[attr-defined]
-        _sgemm.restype = None  # type: ignore[attr-defined]
-    return _sgemm is not None
+        _scratch = np.empty(SCRATCH, np.float32)
+    return _library is not None
 
 
 def unload() -> None:
-    """Go back to `a @ b` (to measure what the kernel brings)."""
-    global _sgemm
-    _sgemm = None
+    """Go back to numpy (to measure what the kernels bring)."""
+    global _library
+    _library = None
 
 
-def _address(a: np.ndarray) -> int:
+def _fits(*arrays: Array) -> bool:
+    return _library is not None and all(a.dtype == np.float32 for a in arrays)
+
+
+def _address(a: Array) -> int:
     return int(a.__array_interface__["data"][0])
 
 
-def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """`a @ b`; by the kernel for float32 matrices large enough to be worth the call.
+def _call(name: str, *arguments: Any) -> None:
+    """Arrays go as the address of their values, None as a null pointer, the rest as integers."""
+    given = [_address(a) if isinstance(a, np.ndarray) else a or 0 for a in arguments]
+    getattr(_library, name)(*given)
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """`a @ b` over the last two axes; the others broadcast.
 
     >>> matmul(np.eye(2), np.array([[1.0, 2.0], [3.0, 4.0]]))
     array([[1., 2.], [3., 4.]])
     """
-    if (
-        _sgemm is None
-        or a.ndim != 2
-        or b.ndim != 2
-        or a.dtype != np.float32
-        or b.dtype != np.float32
-        or a.shape[1] != b.shape[0]
-        or a.size * b.shape[1] < WORTH_IT
-    ):
+    if not _fits(a, b) or a.size * b.shape[-1] < WORTH_IT:
         return np.asarray(a @ b)
-    (m, k), n = a.shape, b.shape[1]
-    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-    c = np.empty((m, n), np.float32)
-    _sgemm(_address(a), _address(b), _address(c), m, n, k)
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    many: tuple[int, ...] = ()
+    if a.ndim > 2 or b.ndim > 2:
+        many = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        a = np.broadcast_to(a, (*many, m, k))
+        b = np.broadcast_to(b, (*many, k, n))
+    a, b = a.reshape(-1, m, k), b.reshape(-1, k, n)
+    c = np.empty((*many, m, n), np.float32)
+    strides = (step // 4 for step in (*a.strides, *b.strides))
+    _call("matmul", a, b, c, _scratch, len(a), m, n, k, *strides)
     return c
+
+
+def softmax(x: Array, axis: int) -> Array:
+    """exp(x) / sum(exp(x)) along an axis."""
+    if axis in (-1, x.ndim - 1) and _fits(x) and x.size:
+        return _softmax(x)[0]
+    y = np.exp(x - x.max(axis, keepdims=True))
+    return np.asarray(y / y.sum(axis, keepdims=True))
+
+
+def _softmax(x: Array, period: int = 0) -> tuple[Array, Array]:
+    """Softmax over the last axis, and the logarithm of the sum of exp (..., 1), by the kernel."""
+    x, y = np.ascontiguousarray(x), np.empty(x.shape, np.float32)
+    top, total = np.empty((2, *x.shape[:-1], 1), np.float32)
+    _call("softmax", x, y, top, total, top.size, x.shape[-1], period)
+    return y, top + np.log(total)
+
+
+def causal_softmax(x: Array) -> Array:
+    """Softmax over the last axis of x (..., T, S), where row t sees columns 0 to t."""
+    if _fits(x) and x.size:
+        return _softmax(x, x.shape[-2])[0]
+    return softmax(np.where(np.tri(*x.shape[-2:]) > 0, x, -np.inf), -1)
+
+
+def softmax_and_log(x: Array) -> tuple[Array, Array]:
+    """Softmax over the last axis, and log(sum(exp(x))) (..., 1)."""
+    if _fits(x) and x.size:
+        return _softmax(x)
+    top = x.max(-1, keepdims=True)
+    return softmax(x, -1), top + np.log(np.exp(x - top).sum(-1, keepdims=True))
+
+
+def softmax_vjp(g: Array, y: Array, axis: int) -> Array:
+    """The gradient of softmax's input, where y is its output."""
+    if axis in (-1, y.ndim - 1) and _fits(g, y) and y.size:
+        g, y = np.ascontiguousarray(g), np.ascontiguousarray(y)
+        out = np.empty(y.shape, np.float32)
+        _call("softmax_vjp", g, y, out, y.size // y.shape[-1], y.shape[-1])
+        return out
+    return np.asarray(y * (g - (g * y).sum(axis, keepdims=True)))
+
+
+def silu(x: Array) -> Array:
+    """x / (1 + exp(-x))."""
+    if _fits(x):
+        x, y = np.ascontiguousarray(x), np.empty(x.shape, np.float32)
+        _call("silu", x, None, y, x.size)
+        return y
+    return np.asarray(x / (1 + np.exp(-x)))
+
+
+def silu_vjp(g: Array, x: Array) -> Array:
+    """The gradient of silu's input."""
+    if _fits(g, x):
+        g, x, y = np.ascontiguousarray(g), np.ascontiguousarray(x), np.empty(x.shape, np.float32)
+        _call("silu", x, g, y, x.size)
+        return y
+    s = 1 / (1 + np.exp(-x))
+    return np.asarray(g * s * (1 + x * (1 - s)))
 
 
 load()

@@ -29,11 +29,14 @@ class Linear(Module):
         return functional.linear(x, self.weight, self.bias)
 
 
-class ReLU(Module):
-    """max(x, 0)."""
+class Embedding(Module):
+    """A row for each index; the rows start as standard normal vectors."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        self.weight = Parameter(create.randn(num_embeddings, embedding_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.relu()
+        return functional.embedding(x, self.weight)
 
 
 def _tuple(shape: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -43,13 +46,8 @@ def _tuple(shape: int | tuple[int, ...]) -> tuple[int, ...]:
 class LayerNorm(Module):
     """Mean 0 and variance 1 over the last axes, then gain and bias."""
 
-    def __init__(
-        self,
-        normalized_shape: int | tuple[int, ...],
-        eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-    ) -> None:
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5,
+                 elementwise_affine: bool = True, bias: bool = True) -> None:  # fmt: skip
         self.normalized_shape, self.eps = _tuple(normalized_shape), eps
         ones, zeros = create.ones(self.normalized_shape), create.zeros(self.normalized_shape)
         self.weight = Parameter(ones) if elementwise_affine else None
@@ -62,15 +60,45 @@ class LayerNorm(Module):
 class RMSNorm(Module):
     """Root mean square 1 over the last axes, then gain; eps=None is the dtype's own epsilon."""
 
-    def __init__(
-        self,
-        normalized_shape: int | tuple[int, ...],
-        eps: float | None = None,
-        elementwise_affine: bool = True,
-    ) -> None:
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float | None = None,
+                 elementwise_affine: bool = True) -> None:  # fmt: skip
         self.normalized_shape, self.eps = _tuple(normalized_shape), eps
         ones = create.ones(self.normalized_shape)
         self.weight = Parameter(ones) if elementwise_affine else None
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+
+class Dropout(Module):
+    """Zeros with probability p while training; nothing in `eval()`."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.dropout(x, self.p, self.training)
+
+
+class ReLU(Module):
+    """max(x, 0)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.relu()
+
+
+class SiLU(Module):
+    """x sigmoid(x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.silu(x)
+
+
+class GELU(Module):
+    """x Φ(x)."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = approximate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.gelu(x, self.approximate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from minimind_wiki.lite.autograd import no_grad
@@ -16,6 +16,10 @@ class Parameter(Tensor):
 
     def __init__(self, data: Tensor, requires_grad: bool = True) -> None:
         super().__init__(data.data, requires_grad)
+
+
+def _path(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
 
 
 class Module:
@@ -35,16 +39,36 @@ class Module:
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         yield prefix, self
         for name, child in self.named_children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+            yield from child.named_modules(_path(prefix, name))
 
     def modules(self) -> Iterator[Module]:
         return (module for _, module in self.named_modules())
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+    def apply(self, fn: Callable[[Module], Any]) -> Module:
+        for module in self.modules():
+            fn(module)
+        return self
+
+    def register_buffer(self, name: str, tensor: Tensor, persistent: bool = True) -> None:
+        """A tensor that belongs to the module and is not trained."""
+        setattr(self, name, tensor)
+        kept = {name} if persistent else set()
+        self.kept_buffers = vars(self).get("kept_buffers", set()) | kept
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters and kept buffers, a shared one under each of its names."""
         for prefix, module in self.named_modules():
+            kept = vars(module).get("kept_buffers", ())
             for name, value in vars(module).items():
-                if isinstance(value, Parameter):
-                    yield f"{prefix}.{name}" if prefix else name, value
+                if isinstance(value, Parameter) or name in kept:
+                    yield _path(prefix, name), value
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        seen: set[int] = set()
+        for name, value in self._tensors():
+            if isinstance(value, Parameter) and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
 
     def parameters(self) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters())
@@ -62,19 +86,19 @@ class Module:
         return self.train(False)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {name: parameter.detach() for name, parameter in self.named_parameters()}
+        return {name: value.detach() for name, value in self._tensors()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Copy the values in; RuntimeError if a name is missing or not known."""
-        own = dict(self.named_parameters())
+        own = dict(self._tensors())
         if own.keys() != state.keys():
             different = ", ".join(sorted(own.keys() ^ state.keys()))
             raise RuntimeError(
                 f"Error(s) in loading state_dict: missing or unexpected: {different}"
             )
         with no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(state[name])
+            for name, value in own.items():
+                value.copy_(state[name])
 
 
 class ModuleList(Module):

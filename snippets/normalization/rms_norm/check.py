@@ -6,7 +6,7 @@ right.
 
 import numpy as np
 
-from minimind_wiki.lite.checks import Wrong, ask, explain
+from minimind_wiki.lite.checks import Wrong, array, ask_of, close, explain
 
 EPS = 0.1
 GAIN = np.array([0.5, -1.5, 2.0, 0.25, 3.0, 1.2])
@@ -62,19 +62,6 @@ MISTAKES = [
 
 def draw(*shape, scale=1.0, seed=0):
     return scale * np.random.default_rng(seed).standard_normal(shape)
-
-
-def array(y):
-    """The numbers of a result in float64; Wrong with advice if it is not a tensor."""
-    if y is None:
-        raise Wrong("The function returns None: is there a return at the end?")
-    if not hasattr(y, "detach"):
-        raise Wrong(f"The function returns a {type(y).__name__}, not a tensor.")
-    return np.asarray(y.detach()).astype(np.float64)
-
-
-def close(a, b, tolerance=1e-4):
-    return a.shape == b.shape and np.allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
 def judge(rms_norm, torch, x, g, eps):
@@ -242,7 +229,5 @@ QUESTIONS = [
 
 def check(ns):
     """The answers for the namespace `ns` that the reader's code made."""
-    if not callable(ns.get("rms_norm")):
-        missing = "Define a function with the name rms_norm and the arguments x, weight, eps."
-        return ask([("function", lambda: missing)])
-    return ask(QUESTIONS, ns["rms_norm"], ns["torch"])
+    missing = "Define a function with the name rms_norm and the arguments x, weight, eps."
+    return ask_of(ns, "rms_norm", missing, QUESTIONS)
