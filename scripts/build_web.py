@@ -1,6 +1,6 @@
-"""Build the browser's side into docs/en/assets/build: scripts and styles, then Python for the page.
+"""Build the browser's side into docs/en/assets/build: scripts and styles, models, Python.
 
-Skips each half when nothing that it is made of has changed since the last build, so that `make
+Skips each part when nothing that it is made of has changed since the last build, so that `make
 serve` is quick the second time.
 """
 
@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 WEB = ROOT / "web"
@@ -63,12 +65,33 @@ def main() -> None:
         run("bundling scripts and styles", npm, "--prefix", str(WEB), "run", "--silent", "build")
         (STAMPS / "scripts").write_text(sources)
 
+    models, trained = ROOT / "scripts" / "site_models.py", ROOT / "models"
+    format_ = ROOT / "minimind_wiki" / "infer" / "export" / "bundle.py"
+    shipped = fingerprint(models, format_, trained)
+    if not fresh("models", shipped, OUT / "lm"):
+        run("writing the models for the page", sys.executable, str(models), str(OUT / "lm"))
+        (STAMPS / "models").write_text(shipped)
+
+    for about in sorted((ROOT / "snippets").glob("*/*/exercise.yaml")):
+        for name in yaml.safe_load(about.read_text(encoding="utf-8")).get("data", []):
+            target = OUT / "data" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, target)
+
     lite = ROOT / "minimind_wiki" / "lite"
     assets = os.environ.get("MINIMIND_ASSETS", "")
     python = fingerprint(WEB / "python", lite, extra=locked + assets)
     if not fresh("python", python, OUT / "py"):
         run("bundling Python for the page", sys.executable, str(WEB / "python" / "bundle.py"))
         (STAMPS / "python").write_text(python)
+
+    script, package = ROOT / "scripts" / "train_text.py", ROOT / "minimind_wiki"
+    sources = fingerprint(
+        script, package / "data", package / "tokenizer", ROOT / "models" / "world-nano"
+    )
+    if not fresh("text", sources, OUT / "train" / "text.bin"):
+        run("writing the text to train on in the page", sys.executable, str(script))
+        (STAMPS / "text").write_text(sources)
 
 
 if __name__ == "__main__":

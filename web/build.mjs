@@ -1,5 +1,5 @@
 // Builds everything the reader's browser loads, into docs/en/assets/build/.
-// `py/` in that folder belongs to web/python/ and is left alone.
+// `py/` in that folder belongs to web/python/ and `lm/` to scripts/site_models.py: both are left alone.
 import { build, context } from "esbuild";
 import { cp, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -37,6 +37,19 @@ const bundles = [
   },
   {
     ...common,
+    entryPoints: { lmworker: join(here, "src/engine/worker.ts") },
+    outdir: out,
+    format: "esm",
+    loader: { ".wasm": "binary" },
+  },
+  {
+    ...common,
+    entryPoints: { sw: join(here, "src/offline/sw.ts") },
+    outdir: out,
+    format: "iife",
+  },
+  {
+    ...common,
     entryPoints: { book: join(here, "styles/book.css") },
     outdir: out,
     external: ["./fonts/*"],
@@ -61,7 +74,7 @@ await cp(
 await copyFonts(modules, join(out, "fonts"));
 await licences();
 if (!watch) {
-  for (const name of ["book.js", "book.css", "pyworker.js", "plotly.min.js"]) {
+  for (const name of ["book.js", "book.css", "pyworker.js", "lmworker.js", "plotly.min.js"]) {
     const { size } = await stat(join(out, name));
     console.log(`${name.padEnd(14)} ${(size / 1024).toFixed(1).padStart(8)} KB`);
   }
@@ -70,7 +83,7 @@ if (!watch) {
 /** The licences of what is served, beside it. */
 async function licences() {
   const parts = [];
-  const packages = ["plotly.js-cartesian-dist-min", ...new Set(FONTS.map((font) => font.package))];
+  const packages = ["plotly.js-cartesian-dist-min", "@huggingface/tokenizers", "@huggingface/jinja", ...new Set(FONTS.map((font) => font.package))];
   for (const name of packages) {
     const text = await readFile(join(modules, name, "LICENSE"), "utf8").catch(() => "");
     parts.push(`${name}\n${"=".repeat(name.length)}\n\n${text.trim()}\n`);

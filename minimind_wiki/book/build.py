@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from minimind_wiki.book import checks, library, lint, notebooks, pages, policy, skeleton
+from minimind_wiki.book import checks, library, lint, notebooks, offline, pages, policy, skeleton
 from minimind_wiki.errors import MinimindError
 
 PACKAGE_HOME = Path(__file__).resolve().parents[2]
@@ -194,6 +194,7 @@ def finish(site: Path, say: Say = print) -> None:
     policy.apply(site)
     for index in site.glob("*/search/search_index.json"):
         index.write_text(slim_search(index.read_text(encoding="utf-8")), encoding="utf-8")
+    offline.write(site / LANGUAGE)  # last: it lists what is there
 
 
 def slim_search(index: str) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minimind_wiki.book import chips, library, pages, samples, sources
+from minimind_wiki.book import chips, library, pages, samples, sources, timetable
+from minimind_wiki.book.views.chip import look
 
 MACROS: dict[str, Callable[..., str]] = {
     "m": chips.m,
@@ -21,6 +22,7 @@ MACROS: dict[str, Callable[..., str]] = {
     "claim": chips.claim,
     "claims": chips.claims,
     "given": chips.given,
+    "look": look,
     "records_table": chips.records_table,
     "code": sources.code,
     "source": sources.source,
@@ -34,6 +36,9 @@ MACROS: dict[str, Callable[..., str]] = {
     "path": library.path,
     "module_status": library.module_status,
     "module_link": library.module_link,
+    "timetable": timetable.timetable,
+    "path_length": timetable.length,
+    "certificate": timetable.certificate,
     "world_rows": samples.world_rows,
     "world_story": samples.world_story,
     "world_exam": samples.world_exam,
@@ -43,8 +48,8 @@ MACROS: dict[str, Callable[..., str]] = {
 
 # Macros that give a piece of a line. Their attributes stand in single quotes, so that they can be
 # used inside a double-quoted text of YAML; what is inside the quotes is escaped either way.
-IN_LINE = ("m", "setting", "seconds", "verdict", "claim", "given", "symbol", "ref", "cited", "term",
-           "module_link")  # fmt: skip
+IN_LINE = ("m", "look", "setting", "seconds", "verdict", "claim", "given", "symbol", "ref", "cited",
+           "term", "module_link")  # fmt: skip
 
 
 def _single_quoted(function: Callable[..., str]) -> Callable[..., str]:

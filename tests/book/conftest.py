@@ -113,7 +113,7 @@ def page(book: Path) -> Callable[[str], str]:
 
     from minimind_wiki.book import fences
 
-    names = ["quiz", "predict", "recall", "figure", "lab", "exercise"]
+    names = ["quiz", "predict", "recall", "figure", "lab", "view", "playground", "exercise"]
     custom = [{"name": n, "class": n, "format": getattr(fences, n)} for n in names]
     config = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     listed = [next(iter(e)) if isinstance(e, dict) else e for e in config["markdown_extensions"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from minimind_wiki.book import serve
 
 ROOT = Path(__file__).resolve().parents[2]
-SITE = ROOT / "site"
+SITE = Path(os.environ.get("MINIMIND_SITE", ROOT / "site"))
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import SITE, Visit
+from conftest import ROOT, SITE, Visit
 from playwright.sync_api import expect
 
-AXE = (SITE.parent / "web/node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+AXE = (ROOT / "web/node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
 PAGES = sorted(
     "/" + str(p.relative_to(SITE).parent) + "/"
     for p in SITE.glob("en/**/index.html")
@@ -102,6 +102,7 @@ def test_a_page_is_light_before_any_click(visit: Visit) -> None:
     code = [p for p in paths if p.endswith((".html", ".css", ".js", ".mjs", ".json"))]
     total = weight(SITE, sorted(set(code)))
     assert len(code) > 3
+    assert not [p for p in code if "search_index" in p], "the search index before the search"
     assert total <= 350_000, f"{total} bytes in {sorted(code)}"
     assert not [p for p in paths if "pyodide" in p or p.endswith(".whl")], "Python before a click"
 

@@ -1,4 +1,4 @@
-"""Build minimind_wiki/lite/kernel/_kernels_wasm.so from sgemm.c, to the same bytes every time.
+"""Build minimind_wiki/lite/kernel/_kernels_wasm.so from kernels.c, to the same bytes every time.
 
 The compiler is the PyPI package `ziglang` at one exact version: clang and wasm-ld without
 emscripten. The result is committed, so a reader needs no compiler; tests/unit/test_lite_kernel.py
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "minimind_wiki" / "lite" / "kernel" / "sgemm.c"
+SOURCE = ROOT / "minimind_wiki" / "lite" / "kernel" / "kernels.c"
 LIBRARY = SOURCE.with_name("_kernels_wasm.so")
 ZIG = "0.17.0"
 
@@ -26,14 +26,33 @@ def compile_kernel(target: Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         # The compiler runs inside the folder on a bare file name, so that no path of this machine
         # can get into the bytes.
-        (Path(folder) / "sgemm.c").write_bytes(SOURCE.read_bytes())
+        (Path(folder) / "kernels.c").write_bytes(SOURCE.read_bytes())
         zig = [sys.executable, "-m", "ziglang"]
-        flags = ["-fPIC", "-O2", "-msimd128", "-ffreestanding", "-fno-builtin", "-Wall", "-Werror"]
+        flags = [
+            "-fPIC",
+            "-O2",
+            "-fvisibility=hidden",
+            "-msimd128",
+            "-ffreestanding",
+            "-fno-builtin",
+            "-Wall",
+            "-Werror",
+        ]
         steps = (
-            [*zig, "cc", "-target", "wasm32-emscripten", *flags, "-c", "sgemm.c", "-o", "sgemm.o"],
+            [
+                *zig,
+                "cc",
+                "-target",
+                "wasm32-emscripten",
+                *flags,
+                "-c",
+                "kernels.c",
+                "-o",
+                "kernels.o",
+            ],
             [
                 *[*zig, "wasm-ld", "--experimental-pic", "-shared", "--no-entry", "-Bsymbolic"],
-                *["--export=sgemm", "--strip-debug", "-o", "out.so", "sgemm.o"],
+                *["--strip-debug", "-o", "out.so", "kernels.o"],
             ],
         )
         for step in steps:

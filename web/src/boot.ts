@@ -7,10 +7,14 @@ import { patchTheme } from "./a11y";
 import { upgradeExercise } from "./exercise";
 import { upgradeFigure } from "./figure/figure";
 import { upgradeLab } from "./lab/lab";
+import { upgradePlayground } from "./playground/upgrade";
 import { upgradePredict, upgradeRecall } from "./predict";
+import { upgradeCertificate } from "./progress/certificate";
 import { upgradeModuleHead, upgradePath, watchReading } from "./progress/path";
 import { upgradeTools } from "./progress/tools";
 import { upgradeQuiz } from "./quiz/quiz";
+import { upgradeTrain } from "./train/lazy";
+import { upgradeView } from "./views/upgrade";
 
 type Upgrade = (root: HTMLElement) => (() => void) | void;
 
@@ -21,7 +25,12 @@ const UPGRADES: [string, Upgrade][] = [
   ["figure.mm-figure", upgradeFigure],
   [".mm-lab[data-lab]", upgradeLab],
   [".mm-exercise[data-exercise]", upgradeExercise],
+  [".mm-playground[data-playground]", upgradePlayground],
+  [".mm-view[data-view]", upgradeView],
+  [".mm-offline", (root) => void import("./offline/panel").then(({ upgradeOffline }) => upgradeOffline(root))],
+  [".mm-train[data-train]", upgradeTrain],
   [".mm-path[data-path]", upgradePath],
+  [".mm-certificate[data-certificate]", upgradeCertificate],
   [".mm-module-head", upgradeModuleHead],
   [".mm-progress", upgradeTools],
   ["article.md-content__inner", watchReading],

@@ -56,6 +56,13 @@ export function dataNodes(root: Element): Element[] {
   return [...root.children].filter((child) => child.matches(DATA));
 }
 
+/** Hand `blob` to the reader as a file. Its address lives on a little: some browsers read it late. */
+export function saveFile(blob: Blob, name: string): void {
+  const href = URL.createObjectURL(blob);
+  h("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60_000);
+}
+
 let serial = 0;
 /** An id that no other element of this visit has. */
 export function uid(prefix: string): string {

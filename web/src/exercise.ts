@@ -11,7 +11,7 @@ import type { Check, Outcome } from "./runtime/protocol";
 interface ExerciseSpec {
   name: string; title?: string; minutes?: number; difficulty?: number | string; importance?: number | string;
   contract?: string; contract_html?: string; starter: string; check: string; solution: string;
-  hints_html?: string[]; hints?: string[];
+  hints_html?: string[]; hints?: string[]; data?: string[];
 }
 
 /** "difficulty 2 of 5", or the word that the author wrote. */
@@ -80,7 +80,7 @@ export function upgradeExercise(root: HTMLElement): () => void {
     out = "";
     const outcome = await python().run(
       `exercise:${task.name}`,
-      { kind: "exercise", code: editor.value(), check: task.check },
+      { kind: "exercise", code: editor.value(), check: task.check, data: task.data ?? [] },
       {
         status: (line) => {
           status.textContent = line === "Running …" ? "Checking …" : line;

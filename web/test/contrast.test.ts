@@ -47,6 +47,18 @@ for (const scheme of ["default", "slate"]) {
     assert.ok(contrast(color("bad"), color("bad-wash")) >= 4.5);
     assert.ok(contrast(color("soft"), color("bad-wash")) >= 4.5);
   });
+  test(`${scheme}: the scale of probabilities grows step by step, and its ink can be read`, () => {
+    const steps = [0, 1, 2, 3, 4, 5];
+    for (const step of steps) {
+      const ratio = contrast(color(`seq-ink-${step}`), color(`seq-${step}`));
+      assert.ok(ratio >= 4.5, `ink on seq-${step}: ${ratio.toFixed(2)}`);
+    }
+    const away = steps.map((step) => contrast(color(`seq-${step}`), color("card")));
+    for (const step of steps.slice(1)) {
+      const [from, to] = [away[step - 1] as number, away[step] as number];
+      assert.ok(to > from * 1.15, `seq-${step} stands ${(to / from).toFixed(2)} above the step before`);
+    }
+  });
   test(`${scheme}: every role's mark has 3:1, and its name in the figure 4.5:1 unless it is a level`, () => {
     const roles = [...colors.keys()].filter((name) => name.startsWith("role-"));
     assert.equal(roles.length, 17);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { achieved } from "../src/progress/certificate";
 import { describe } from "../src/progress/path";
 import { empty, merge, parse, summarize } from "../src/progress/model";
 import type { Progress } from "../src/progress/model";
@@ -82,4 +83,20 @@ test("a module is four parts, and says which are done", () => {
   assert.equal(s.share, (1 + 0.25) / 4);
   assert.equal(describe(s), "read · quiz 1 of 4 · 1 to review");
   assert.equal(describe(summarize(undefined)), "not started");
+});
+
+test("a certificate lists what was done, each with its day, and knows what is open", () => {
+  const asked = {
+    path: "quick", says: "can",
+    labs: [{ name: "attention/spread", title: "Spread" }, { name: "attention/by_hand", title: "By hand" }],
+    exercises: [{ name: "quick/talking", title: "Talk" }],
+  };
+  const progress = empty();
+  assert.deepEqual(achieved(asked, progress).map((item) => item.date), [null, null, null]);
+  progress.modules.attention = { lab: { "attention/by_hand": "2026-11-01T10:00:00Z" } };
+  progress.modules.quick = { exercise: { "quick/talking": { at: "2026-11-02T10:00:00Z", draft: "x" } } };
+  assert.deepEqual(achieved(asked, progress).map((item) => item.date), [null, "2026-11-01T10:00:00Z", null]);
+  const task = progress.modules.quick.exercise?.["quick/talking"];
+  if (task) task.passed = "2026-11-03T10:00:00Z";
+  assert.deepEqual(achieved(asked, progress)[2], { title: "Talk", date: "2026-11-03T10:00:00Z" });
 });

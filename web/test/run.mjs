@@ -18,6 +18,8 @@ try {
     platform: "node",
     format: "esm",
     logLevel: "error",
+    loader: { ".wasm": "binary" },
+    target: "node20",
     define: { STYLES: JSON.stringify(join(here, "..", "styles")) },
   });
   const files = readdirSync(out).map((name) => join(out, name));

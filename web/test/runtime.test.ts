@@ -53,7 +53,7 @@ test("stop ends everything, and the next job starts a new worker", async () => {
     return workers.at(-1) as FakeWorker;
   });
   const running = python.run("lab", job(1));
-  const waiting = python.run("exercise", { kind: "exercise", code: "", check: "" });
+  const waiting = python.run("exercise", { kind: "exercise", code: "", check: "", data: [] });
   python.stop();
   assert.equal(await running, null);
   assert.equal(await waiting, null);

@@ -5,7 +5,8 @@ Body of a `exercise` fence:
     name: normalization/rms_norm
 
 Reads the folder `snippets/normalization/rms_norm/`: `exercise.yaml` (`title, minutes, difficulty,
-importance?, contract, hints`), `starter.py`, `solution.py`, `check.py`.
+importance?, contract, hints, data?`), `starter.py`, `solution.py`, `check.py`. `data` lists files
+of the repository that the check reads; the page fetches them with the first check.
 
 HTML:
 
@@ -13,7 +14,7 @@ HTML:
          data-exercise="normalization/rms_norm">
       <script type="application/json" class="mm-exercise__spec">{"name", "title", "minutes",
         "difficulty", "importance", "contract_html", "starter", "check", "solution",
-        "hints_html": ["…"]}</script>
+        "hints_html": ["…"], "data": ["…"]}</script>
       <div class="mm-exercise__static">
         <p class="mm-exercise__title">…</p>
         <p class="mm-exercise__facts">15 minutes · difficulty: …</p>
@@ -53,6 +54,7 @@ def exercise(body: Body) -> str:
         "importance": spec.get("importance", ""),
         "contract_html": markup.block(spec["contract"]),
         **{part: spec[part] for part in FILES},
+        "data": spec.get("data", []),
         "hints_html": [markup.block(hint) for hint in spec["hints"]],
     }
     return (
@@ -69,12 +71,15 @@ def load(name: str) -> dict[str, Any]:
         known = [f"{p.parent.parent.name}/{p.parent.name}" for p in top.glob("*/*/exercise.yaml")]
         raise MinimindError(str(unknown("exercise", name, known)))
     spec = dict(pages.read_yaml(folder / "exercise.yaml"))
-    check_fields(spec, NEEDED, ["importance", "function"], f"snippets/{name}/exercise.yaml")
+    check_fields(spec, NEEDED, ["importance", "function", "data"], f"snippets/{name}/exercise.yaml")
     for part in FILES:
         file = folder / f"{part}.py"
         if not file.is_file():
             raise MinimindError(f"snippets/{name}/{part}.py is missing; every exercise has one.")
         spec[part] = file.read_text(encoding="utf-8")
+    for file in spec.get("data", []):
+        if not (pages.root() / file).is_file():
+            raise MinimindError(f"snippets/{name}/exercise.yaml: data: there is no file {file}.")
     return spec
 
 

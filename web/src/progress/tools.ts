@@ -1,6 +1,6 @@
 /** Export, import and reset: progress belongs to the reader. */
 
-import { claim, h, statusLine, uid } from "../dom";
+import { claim, h, saveFile, statusLine, uid } from "../dom";
 import { store } from "./store";
 
 export function upgradeTools(root: HTMLElement): void {
@@ -20,10 +20,8 @@ export function upgradeTools(root: HTMLElement): void {
   );
 
   function download(): void {
-    const url = URL.createObjectURL(new Blob([store().export()], { type: "application/json" }));
-    const link = h("a", { href: url, download: `minimind-progress-${new Date().toISOString().slice(0, 10)}.json` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(url), 1000);
+    const day = new Date().toISOString().slice(0, 10);
+    saveFile(new Blob([store().export()], { type: "application/json" }), `minimind-progress-${day}.json`);
     status.textContent = "Saved as a file.";
   }
 

@@ -4,7 +4,7 @@
  */
 
 import { assetUrl } from "../assets";
-import type { Job, Listener, Message, Outcome } from "./protocol";
+import type { Control, Job, Listener, Message, Outcome } from "./protocol";
 
 interface Waiting { id: number; key: string; job: Job; listener: Listener; done(outcome: Outcome | null): void }
 /** What the client needs of a Worker; tests pass their own. */
@@ -39,6 +39,13 @@ export class PythonRuntime {
       this.queue.push({ id: this.serial, key, job, listener, done });
       this.next();
     });
+  }
+
+  /** Say something to the job of this key while it runs; false when it does not run (any more). */
+  tell(key: string, control: Control): boolean {
+    if (this.running?.key !== key) return false;
+    this.worker?.postMessage({ id: this.running.id, ...control });
+    return true;
   }
 
   get busy(): boolean {
@@ -86,6 +93,9 @@ export class PythonRuntime {
     if (!waiting || message.id !== waiting.id) return;
     if (message.type === "status") waiting.listener.status?.(message.text);
     else if (message.type === "stdout") waiting.listener.stdout?.(message.text);
+    else if (message.type === "begun") waiting.listener.begun?.(message);
+    else if (message.type === "progress") waiting.listener.progress?.(message.events);
+    else if (message.type === "saved") waiting.listener.saved?.(message.data);
     else {
       if (message.type !== "error") this.warm = true;
       this.running = null;

@@ -1,14 +1,21 @@
 /**
  * The worker: loads Pyodide and the packages beside it, then hands jobs to
- * `minimind_wiki.lite.worker` (run_lab, run_check), which does the work and answers with JSON.
+ * `minimind_wiki.lite.worker` (run_lab, run_check, begin_training …), which does the work and
+ * answers with JSON.
  */
 
 import { splitTraceback } from "./protocol";
-import type { Job } from "./protocol";
+import type { Control, Job } from "./protocol";
+import { Slices } from "./slices";
 
+interface PyBytes { toJs(): Uint8Array; destroy(): void }
 interface PyProxy {
+  begin_training(code: string, about: string, data: Uint8Array, knobs: string): string;
+  advance(milliseconds: number): string;
+  set_knobs(knobs: string): string;
+  save(tokenizer: string, config: string): PyBytes;
   run_lab(code: string, knobs: string): string;
-  run_check(code: string, check: string): string;
+  run_check(code: string, check: string, data?: Map<string, Uint8Array>): string;
 }
 interface Pyodide {
   loadPackage(names: string[], options: Record<string, unknown>): Promise<unknown>;
@@ -74,15 +81,18 @@ async function handle(job: Job & { id: number }): Promise<void> {
     booting ??= boot();
     const python = await booting;
     status("Running …");
-    if (job.kind === "lab") {
+    if (job.kind === "train") {
+      await train(python, job);
+    } else if (job.kind === "lab") {
       const answer = JSON.parse(python.run_lab(job.code, JSON.stringify(job.knobs))) as Record<string, unknown>;
-      finish(answer, began, () =>
-        post("result", { figure: answer.figure ?? null, table: answer.table ?? null, text: answer.text ?? "", ms: performance.now() - began }),
-      );
+      if (failed(answer)) return;
+      post("result", { figure: answer.figure ?? null, table: answer.table ?? null, text: answer.text ?? "", ms: performance.now() - began });
     } else {
-      const answer = JSON.parse(python.run_check(job.code, job.check)) as unknown;
+      const data = job.data.length ? await files(job.data) : undefined;
+      const answer = JSON.parse(python.run_check(job.code, job.check, data)) as unknown;
       const results = Array.isArray(answer) ? answer : (answer as { results?: unknown }).results;
-      finish(answer as Record<string, unknown>, began, () => post("checks", { results: results ?? [], ms: performance.now() - began }));
+      if (failed(answer as Record<string, unknown>)) return;
+      post("checks", { results: results ?? [], ms: performance.now() - began });
     }
   } catch (error) {
     if (error instanceof Missing) booting = undefined;
@@ -92,15 +102,77 @@ async function handle(job: Job & { id: number }): Promise<void> {
   }
 }
 
+const SLICE = 100; // ms between two looks at what the page wants
+let slices: Slices | null = null;
+
+/** A file below assets/build/, which a copy of the site may lack. */
+async function asset(name: string, what: string): Promise<Response> {
+  const answer = await fetch(new URL(`./${name}`, import.meta.url)).catch(() => null);
+  if (!answer?.ok) {
+    throw new Missing(`${what} is not part of this copy of the site (assets/build/${name} is missing; “make web” builds it).`);
+  }
+  return answer;
+}
+
+const part = (name: string): Promise<Response> => asset(`train/${name}`, "The text to train on");
+
+/** What a check reads, by name; the browser's cache holds it from then on. */
+async function files(names: string[]): Promise<Map<string, Uint8Array>> {
+  status("Reading the model …");
+  const read = async (name: string): Promise<[string, Uint8Array]> =>
+    [name, new Uint8Array(await (await asset(`data/${name}`, "What this exercise needs")).arrayBuffer())];
+  return new Map(await Promise.all(names.map(read)));
+}
+
+/** Train in slices, so that between two of them the page can pause, change knobs and save. */
+async function train(python: PyProxy, job: Extract<Job, { kind: "train" }>): Promise<void> {
+  status("Reading the text …");
+  const [about, data] = await Promise.all([part("text.json").then((a) => a.text()), part("text.bin").then((a) => a.arrayBuffer())]);
+  const began = JSON.parse(python.begin_training(job.code, about, new Uint8Array(data), JSON.stringify(job.knobs))) as Record<string, unknown>;
+  if (failed(began)) return;
+  const { floor, bigram } = JSON.parse(about) as { floor: number; bigram: number };
+  post("begun", { parameters: began.parameters, floor, bigram });
+  const own = new Slices();
+  slices = own;
+  try {
+    for (;;) {
+      const control = await own.next();
+      if (control?.control === "finish") break;
+      if (control?.control === "knobs") python.set_knobs(JSON.stringify(control.knobs));
+      if (control?.control === "save") await save(python);
+      if (control) continue;
+      const answer = JSON.parse(python.advance(SLICE)) as { events?: unknown[]; done?: boolean; error?: unknown };
+      if (failed(answer)) return;
+      post("progress", { events: answer.events ?? [] });
+      if (answer.done) break;
+    }
+    post("trained", {});
+  } finally {
+    slices = null;
+  }
+}
+
+async function save(python: PyProxy): Promise<void> {
+  const files = await Promise.all(["tokenizer.json", "tokenizer_config.json"].map((name) => part(name).then((a) => a.text())));
+  const made = python.save(files[0] ?? "", files[1] ?? "");
+  post("saved", { data: made.toJs() });
+  made.destroy();
+}
+
 /** Python may answer with an error of the reader's code as data: {"error": {message, traceback}}. */
-function finish(answer: Record<string, unknown>, _began: number, otherwise: () => void): void {
+function failed(answer: Record<string, unknown>): boolean {
   const error = answer?.error as { message?: string; traceback?: string } | undefined;
   if (error) post("error", { message: error.message ?? "The code failed.", traceback: error.traceback ?? "" });
-  else otherwise();
+  return error !== undefined;
 }
 
 // One at a time, in order: a job that arrives while Python starts must wait for it.
 let last: Promise<void> = Promise.resolve();
 self.onmessage = (event: MessageEvent) => {
-  last = last.then(() => handle(event.data as Job & { id: number }));
+  const message = event.data as (Job | Control) & { id: number };
+  if ("control" in message) {
+    if (message.id === current) slices?.say(message);
+    return;
+  }
+  last = last.then(() => handle(message));
 };

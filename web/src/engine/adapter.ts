@@ -1,0 +1,43 @@
+/** A LoRA in the kernel's memory: W x + s · B (A x), where A is (R, I) and B is (O, R). */
+
+import { EngineError } from "./api";
+import type { AdapterFile } from "./format";
+import { MOST_RANK, type LowRank, type Model } from "./model";
+import type { Linear } from "./weights";
+
+/** The matrices that an adapter may change, by their names. */
+function matrices(model: Model): Map<string, Linear> {
+  const found = new Map<string, Linear>();
+  for (const layer of model.weights.layers) {
+    const blocks = [...(layer.mlp ? [layer.mlp] : []), ...layer.experts, ...layer.shared];
+    for (const part of [layer.q, layer.k, layer.v, layer.o, ...blocks.flatMap(({ gate, up, down }) => [gate, up, down])]) found.set(part.name, part);
+  }
+  return found;
+}
+
+/** Place an adapter beside its model. EngineError where it belongs to another one. */
+export function placeAdapter(file: AdapterFile, model: Model, modelHash: string): LowRank {
+  if (file.base !== modelHash) throw new EngineError("The adapter was made for other weights than these; load the model that it belongs to.", "damaged");
+  const known = matrices(model);
+  const names = new Set([...file.tensors.keys()].map((name) => name.replace(/\.lora_[AB]$/, "")));
+  let bytes = 0;
+  const plan: [string, Float32Array, Float32Array][] = [];
+  for (const name of names) {
+    const matrix = known.get(name);
+    const a = file.tensors.get(`${name}.lora_A`);
+    const b = file.tensors.get(`${name}.lora_B`);
+    const fits = matrix && a && b && file.rank <= MOST_RANK && a.shape[0] === file.rank && a.shape[1] === matrix.inputs;
+    if (!fits || b.shape[0] !== matrix.outputs || b.shape[1] !== file.rank) {
+      throw new EngineError(`The adapter does not fit this model (${name.slice(0, 80)}).`, "damaged");
+    }
+    plan.push([name, a.values as Float32Array, b.values as Float32Array]);
+    bytes += a.values.byteLength + b.values.byteLength;
+  }
+  let at = model.take(bytes);
+  const put = (values: Float32Array): number => {
+    model.arena.floats(at, values.length).set(values);
+    at += values.byteLength;
+    return at - values.byteLength;
+  };
+  return { scale: file.scale, layers: new Map(plan.map(([name, a, b]) => [name, { a: put(a), b: put(b), rank: file.rank }])) };
+}

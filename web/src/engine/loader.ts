@@ -1,0 +1,179 @@
+/** From a name or files to a model that can be run: fetch, check, place in memory, once for each. */
+
+import { EngineError, type Edit, type ModelInfo, type Progress, type Shipped, type Source } from "./api";
+import { placeAdapter } from "./adapter";
+import { readConfig, type Config } from "./config";
+import { readAdapter, readBundle, type Tensor } from "./format";
+import { requireMemory, requireSimd } from "./guard";
+import { openKernel } from "./kernel";
+import { Model } from "./model";
+import { untrained } from "./random";
+import { Session } from "./session";
+import { Shared } from "./shared";
+import type { Site } from "./site";
+import { Tokenizer } from "./tokenizer";
+import { placeWeights } from "./weights";
+
+/** A model under one name. Adapters share their model's session, and are switched on by an edit. */
+export interface Loaded {
+  id: string;
+  title: string;
+  session: Session;
+  tokenizer: Tokenizer;
+  /** What names the tokenizer: models whose names are equal cut text alike. */
+  tokens: string;
+  /** Hash of the weights, by which adapters know their model. */
+  hash: string;
+  edits: Edit[];
+}
+
+type Tell = (progress: Progress) => void;
+const TOKENIZER = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+const SEED = 0;
+
+export class Loader {
+  private readonly models = new Map<string, Shared<Loaded>>();
+  private list: Promise<Shipped[]> | undefined;
+
+  constructor(private readonly site: Site) {}
+
+  shipped(): Promise<Shipped[]> {
+    this.list ??= this.site.list(`${this.site.folder}models.json`).then((list) => {
+      if (Array.isArray(list)) return list as Shipped[];
+      throw new EngineError("The site's list of models is damaged; reload the page.", "damaged");
+    });
+    this.list.catch(() => (this.list = undefined));
+    return this.list;
+  }
+
+  loaded(id: string): Promise<Loaded> | undefined {
+    return this.models.get(id)?.answer;
+  }
+
+  put(model: Loaded): void {
+    this.models.set(model.id, new Shared(() => Promise.resolve(model)));
+  }
+
+  drop(id: string): void {
+    this.models.delete(id);
+  }
+
+  load(source: Source, tell?: Tell, signal?: AbortSignal): Promise<Loaded> {
+    if (source.kind === "files") {
+      const id = `own:${source.name}`;
+      this.models.delete(id);
+      return this.once(id, (all, stop) => this.fromFiles(id, source.name, source.files, all, stop), tell, signal);
+    }
+    return this.once(source.id, (all, stop) => this.fromSite(source.id, all, stop), tell, signal);
+  }
+
+  /** A load that fails is forgotten, so that it can be tried again. */
+  private once(id: string, work: (tell: Tell, signal: AbortSignal) => Promise<Loaded>, tell?: Tell, signal?: AbortSignal): Promise<Loaded> {
+    let load = this.models.get(id);
+    if (!load || load.stopped) {
+      const fresh = (load = new Shared(work));
+      this.models.set(id, fresh);
+      fresh.answer.catch(() => this.models.get(id) === fresh && this.models.delete(id));
+    }
+    return load.join(tell, signal);
+  }
+
+  private async entry(id: string): Promise<Shipped> {
+    const found = (await this.shipped()).find((entry) => entry.id === id);
+    if (!found) throw new EngineError(`The site has no model “${id}”.`, "missing");
+    return found;
+  }
+
+  private async fromSite(id: string, tell?: Tell, signal?: AbortSignal): Promise<Loaded> {
+    requireSimd(); // before anything is fetched
+    const entry = await this.entry(id);
+    requireMemory(2 * entry.bytes, entry.title); // as it comes, and in the kernel's memory
+    if (entry.base && entry.folder) return this.adapter(entry, entry.base, tell, signal);
+    const origin = entry.base ? await this.entry(entry.base) : entry;
+    const files = new Files(this.site, entry.bytes, tell, signal);
+    const texts = new Map<string, string>();
+    for (const name of TOKENIZER) {
+      const bytes = await files.get(origin, name);
+      if (bytes) texts.set(name, new TextDecoder().decode(bytes));
+    }
+    if (!entry.folder) {
+      const config = readConfig(entry.config ?? {});
+      return start(entry, config, untrained(config, SEED), texts, "");
+    }
+    const bin = await files.get(entry, "model.bin");
+    if (!bin) throw new EngineError(`The site's list names no weights for “${id}”.`, "missing");
+    const bundle = readBundle(bin);
+    return start(entry, bundle.config, bundle.tensors, texts, bundle.sha256);
+  }
+
+  private async adapter(entry: Shipped, baseId: string, tell?: Tell, signal?: AbortSignal): Promise<Loaded> {
+    const files = new Files(this.site, entry.bytes, tell, signal);
+    const base = await this.once(baseId, (all, stop) => this.fromSite(baseId, all, stop), files.part(), signal);
+    const bin = await files.get(entry, "adapter.bin");
+    if (!bin) throw new EngineError(`The site's list names no weights for “${entry.id}”.`, "missing");
+    const { session } = base;
+    const placed = placeAdapter(readAdapter(bin), session.model, base.hash);
+    session.forget();
+    session.adapters.set(entry.id, placed);
+    return { ...base, id: entry.id, title: entry.title, edits: [...base.edits, { kind: "adapter", id: entry.id, scale: 1 }] };
+  }
+
+  private async fromFiles(id: string, name: string, files: { name: string; blob: Blob }[], tell?: Tell, signal?: AbortSignal): Promise<Loaded> {
+    requireSimd();
+    const { kind, bin, beside } = await this.site.openFiles(files, tell, signal);
+    if (kind === "adapter") throw new EngineError("This is an adapter, which changes another model; open a whole model.", "unsupported");
+    const { config, tensors, sha256 } = readBundle(bin);
+    return start({ id, title: name }, config, tensors, beside, sha256);
+  }
+}
+
+/** A model that can be run, from what its files say. EngineError where they do not fit together. */
+export async function start(
+  named: { id: string; title: string }, config: Config, tensors: Map<string, Tensor>, texts: Map<string, string>, hash: string,
+): Promise<Loaded> {
+  const [json, about, template] = TOKENIZER.map((name) => texts.get(name));
+  if (json === undefined) throw new EngineError("The model has no tokenizer.json, so it cannot read text; add the file to its folder.", "missing");
+  const tokenizer = new Tokenizer(json, about, template);
+  const arena = await openKernel();
+  const session = new Session(new Model(config, placeWeights(config, tensors, arena), arena));
+  return { id: named.id, title: named.title, session, tokenizer, tokens: json, hash, edits: [] };
+}
+
+export function describe({ id, title, session, tokenizer }: Loaded): ModelInfo {
+  const { config, weights, cacheBytes } = session.model;
+  const { family, layers, heads, kvHeads, headSize, hidden, vocabulary, context, experts, expertsPerToken } = config;
+  return {
+    id, title, family, parameters: weights.parameters, layers, heads, kvHeads, headSize, hidden,
+    intermediate: config.widths[0]!, vocabulary, context, windows: config.windows.map((window) => window || null),
+    experts, expertsPerToken, adapters: [...session.adapters.keys()], weightBytes: weights.bytes,
+    cacheBytesPerToken: cacheBytes, hasChatTemplate: tokenizer.hasTemplate,
+  };
+}
+
+/** The files of one load, whose progress is told as one sum. */
+class Files {
+  private readonly told: Progress[] = [];
+
+  constructor(
+    private readonly site: Site,
+    private readonly total: number,
+    private readonly tell?: Tell,
+    private readonly signal?: AbortSignal,
+  ) {}
+
+  part(): Tell {
+    const at = this.told.push({ loaded: 0, total: 0, from: "cache" }) - 1;
+    return (progress) => {
+      this.told[at] = progress;
+      const loaded = this.told.reduce((sum, one) => sum + one.loaded, 0);
+      this.tell?.({ ...progress, loaded, total: Math.max(loaded, this.total) });
+    };
+  }
+
+  /** A file of a model that the site ships; undefined where the model has none of this name. */
+  async get(entry: Shipped, name: string): Promise<ArrayBuffer | undefined> {
+    const file = entry.files?.find((one) => one.name === name);
+    if (!file) return undefined;
+    return this.site.fetchBundle(`${this.site.folder}${entry.folder}/${name}`, file, this.part(), this.signal);
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * What a path asks for and what of it has been done; when all is, a certificate to print. Everything
+ * comes from the progress in this browser: it is the reader's own record, and says so.
+ */
+
+import { claim, dataNodes, h, spec, uid } from "../dom";
+import { store } from "./store";
+import type { Progress } from "./model";
+
+interface Item { name: string; title: string }
+export interface Asked { path: string; says: string; labs: Item[]; exercises: Item[] }
+export interface Done { title: string; date: string | null }
+
+/** Each thing that the path asks for, with the day it was done, or null. */
+export function achieved(asked: Asked, progress: Progress): Done[] {
+  const of = (name: string) => progress.modules[name.split("/")[0] ?? ""];
+  return [
+    ...asked.labs.map(({ name, title }) => ({ title, date: of(name)?.lab?.[name] ?? null })),
+    ...asked.exercises.map(({ name, title }) => ({ title, date: of(name)?.exercise?.[name]?.passed ?? null })),
+  ];
+}
+
+const day = (date: string): string =>
+  new Date(date).toLocaleDateString("en", { year: "numeric", month: "long", day: "numeric" });
+
+export function upgradeCertificate(root: HTMLElement): (() => void) | void {
+  const asked = spec<Asked>(root, "mm-certificate__spec");
+  if (!asked || !claim(root)) return;
+  const id = uid("mm-name");
+  const name = h("input", { id, type: "text", class: "mm-input", autocomplete: "name", maxlength: "80" });
+  const print = h("button", { type: "button", class: "mm-button", onclick: () => window.print() }, "Print");
+  const list = h("ul", { class: "mm-certificate__list" });
+  const line = h("p", { class: "mm-certificate__line" });
+  const who = h("p", { class: "mm-certificate__who", hidden: true });
+  const ask = h("p", { class: "mm-certificate__ask", hidden: true }, h("label", { for: id }, "Your name, for the paper "), name, " ", print);
+  const note = h("p", { class: "mm-certificate__note" },
+    "Kept in this browser, from what you did in it; nobody else knows, and nobody has signed it. The checks are the proof: run them again in front of whoever asks.");
+  root.replaceChildren(...dataNodes(root), line, list, who, ask, note);
+  name.addEventListener("input", draw);
+
+  function draw(): void {
+    if (!asked) return;
+    const done = achieved(asked, store().all());
+    const open = done.filter((item) => !item.date).length;
+    list.replaceChildren(...done.map((item) =>
+      h("li", { "data-mark": item.date ? "right" : "open" }, h("span", {}, item.title), " ",
+        h("span", { class: "mm-certificate__date" }, item.date ? day(item.date) : "not yet"))));
+    root.dataset.state = open ? "open" : "done";
+    line.textContent = open ? `${done.length - open} of ${done.length} done.` : "All of it done.";
+    who.hidden = ask.hidden = open > 0;
+    who.textContent = `${name.value.trim() || "The reader of this page"} ${asked.says}.`;
+  }
+  draw();
+  return store().subscribe(draw);
+}
