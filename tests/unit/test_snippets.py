@@ -15,7 +15,7 @@ import minimind_wiki.lite as lite
 from minimind_wiki.cli import main
 from minimind_wiki.lite import create, worker
 from minimind_wiki.lite.plot import Figure
-from minimind_wiki.verbs.exercise import exercises, with_library
+from minimind_wiki.verbs.exercise import data_of, exercises, with_library
 
 ROOT = Path(__file__).resolve().parents[2] / "snippets"
 LABS = sorted(p.relative_to(ROOT).with_suffix("").as_posix() for p in ROOT.glob("*/*.yaml"))
@@ -124,11 +124,12 @@ def files(name):
 @pytest.mark.parametrize("name", EXERCISES)
 def test_the_solution_passes_and_the_starter_is_told_to_start(name, library):
     parts = files(name)
-    checks = worker.check(with_library(parts["solution"], library), parts["check"], library)
+    data = data_of(EXERCISES[name])
+    checks = worker.check(with_library(parts["solution"], library), parts["check"], library, data)
     assert checks and all(c.passed and not c.message for c in checks), checks
-    begun = worker.check(with_library(parts["starter"], library), parts["check"], library)
+    begun = worker.check(with_library(parts["starter"], library), parts["check"], library, data)
     assert [c.passed for c in begun] == [False] and "Not written yet" in begun[0].message
-    (missing,) = worker.check("x = 1", parts["check"], library)
+    (missing,) = worker.check("x = 1", parts["check"], library, data)
     assert not missing.passed and "Define a function" in missing.message
 
 
@@ -138,7 +139,8 @@ def test_a_wrong_solution_is_refused_for_the_right_reason(name, mutant, library)
     code = (EXERCISES[name] / "mutants" / f"{mutant}.py").read_text(encoding="utf-8")
     expected = re.search(r"(?m)^# expect: (.+)$", code)[1]
     phrase = re.search(r"(?m)^# says: (.+)$", code)[1]
-    checks = worker.check(with_library(code, library), files(name)["check"], library)
+    data = data_of(EXERCISES[name])
+    checks = worker.check(with_library(code, library), files(name)["check"], library, data)
     failed = {c.name: c.message for c in checks if not c.passed}
     assert expected in failed, f"{mutant} passes {expected!r}"
     assert phrase in failed[expected]

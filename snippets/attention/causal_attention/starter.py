@@ -1,0 +1,19 @@
+import minimind_wiki.lite as torch  # on a laptop: import torch
+
+
+def softmax(x: torch.Tensor, dim: int) -> torch.Tensor:
+    """e to the power of each number, over their sum along one axis."""
+    powers = torch.exp(x)
+    return powers / powers.sum(dim, keepdim=True)
+
+
+def causal_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+) -> torch.Tensor:
+    """What each place gathers from itself and those before it.
+
+    q and k (..., T, D), v (..., T, E); returns (..., T, E).
+    """
+    raise NotImplementedError

@@ -1,0 +1,12 @@
+"""Activates both branches."""
+# expect: values
+# says: Both branches
+
+import minimind_wiki.lite as torch
+
+
+def swiglu(
+    x: torch.Tensor, gate: torch.Tensor, up: torch.Tensor, down: torch.Tensor
+) -> torch.Tensor:
+    g, u = x @ gate.T, x @ up.T
+    return (g / (1 + torch.exp(-g)) * (u / (1 + torch.exp(-u)))) @ down.T

@@ -1,0 +1,11 @@
+"""Reverses the rows of each head."""
+# expect: one head
+# says: reverse order
+
+import minimind_wiki.lite as torch
+
+
+def to_half_split(weight: torch.Tensor, heads: int) -> torch.Tensor:
+    dim = weight.shape[0] // heads
+    rows = [*range(0, dim, 2), *range(1, dim, 2)][::-1]
+    return weight.reshape(heads, dim, -1)[:, rows].reshape(weight.shape)

@@ -1,0 +1,13 @@
+"""Returns from inside the loop."""
+# expect: three blocks
+# says: first block runs
+
+import minimind_wiki.lite as torch
+
+
+def residual_stack(x: torch.Tensor, blocks, norm, scale: float) -> torch.Tensor:
+    for attention, feed_forward in blocks:
+        x = x + scale * attention(norm(x))
+        x = x + scale * feed_forward(norm(x))
+        return x
+    return x
