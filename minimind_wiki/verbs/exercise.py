@@ -60,6 +60,15 @@ def exercises() -> dict[str, Path]:
     return {folder.relative_to(top).as_posix(): folder for folder in folders}
 
 
+def data_of(folder: Path) -> dict[str, bytes] | None:
+    """The files that an exercise's check reads, by name; None if it reads none."""
+    about = (folder / "exercise.yaml").read_text(encoding="utf-8")
+    listed = re.search(r"(?m)^data: \[(.+)\]$", about)
+    if listed is None:
+        return None
+    return {name: (ROOT / name).read_bytes() for name in listed[1].split(", ")}
+
+
 def with_library(code: str, library: str) -> str:
     """The code with `minimind_wiki.lite` in its imports replaced by `library`, line for line.
 
@@ -106,7 +115,7 @@ def _start(folder: Path, name: str, target: Path) -> int:
 def _check(folder: Path, code: str, library: str) -> int:
     check_code = (folder / "check.py").read_text(encoding="utf-8")
     try:
-        checks = worker.check(with_library(code, library), check_code, library)
+        checks = worker.check(with_library(code, library), check_code, library, data_of(folder))
     # The reader's code may raise anything; they see their own lines of it.
     except Exception as error:  # noqa: BLE001
         print(worker.describe(error)["traceback"].rstrip())
