@@ -45,7 +45,8 @@ types: setup web ## types: Python and TypeScript, and the browser code's unit te
 	@npm --prefix web run --silent test
 
 unit: setup web  ## unit, parity, golden, book tests and doctests
-	@$(TEST_ENV) $(BIN)/pytest tests/unit tests/parity tests/golden tests/book minimind_wiki
+	@$(TEST_ENV) $(BIN)/pytest -n auto --dist loadfile \
+	  tests/unit tests/parity tests/golden tests/book minimind_wiki
 
 browser: setup site ## the site in headless Chromium (found, or installed)
 	@$(TEST_ENV) $(BIN)/pytest tests/browser
