@@ -2,7 +2,8 @@
 
 `docs/timetables.yaml` names the steps of a path: a page, or the part of it from one heading to
 another, and what the reader does there. Minutes follow from the words and the things to do, so a
-page that grows makes its path longer.
+page that grows makes its path longer. What the reader's machine does meanwhile is told apart from
+it, from recorded run times (`runtimes.py`). A path of many pages has parts (`syllabus.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import re
 from typing import Any
 
-from minimind_wiki.book import pages
+from minimind_wiki.book import asked, pages
 from minimind_wiki.book.fences.common import check_fields
 from minimind_wiki.book.pages import esc
 from minimind_wiki.errors import unknown
@@ -61,8 +62,11 @@ def of(slug: str) -> dict[str, Any]:
         raise pages.fault(str(unknown("timetable", slug, paths)))
     entry: dict[str, Any] = paths[slug]
     where = f"docs/timetables.yaml, {slug}"
+    if "parts" in entry:
+        check_fields(entry, ["parts", "says"], ["labs", "exercises", "makes"], where)
+        return entry
     check_fields(entry, ["steps", "says"], ["labs", "exercises"], where)
-    known = ["from", "until", "labs", "questions", "exercise", "title"]
+    known = ["from", "until", "labs", "questions", "exercise", "title", "runs"]
     for number, step in enumerate(entry["steps"], 1):
         check_fields(step, ["do", "page"], known, f"{where}, step {number}")
     return entry
@@ -88,8 +92,14 @@ def certificate(slug: str) -> str:
         {"name": name, "title": _about(f"{name}/exercise.yaml")}
         for name in entry.get("exercises", [])
     ]
-    data = {"path": slug, "says": entry["says"], "labs": labs, "exercises": tasks}
-    items = "".join(f"<li>{esc(item['title'])}</li>" for item in (*labs, *tasks))
+    makes = [
+        {"name": f"{slug}/{part.name}", "title": part.title}
+        for part in (asked.PARTS if entry.get("makes") else ())
+    ]
+    data = {"path": slug, "says": entry["says"], "labs": labs, "exercises": tasks} | (
+        {"makes": makes} if makes else {}
+    )
+    items = "".join(f"<li>{esc(item['title'])}</li>" for item in (*labs, *tasks, *makes))
     return (
         f'<div class="mm-certificate" data-certificate="{slug}">'
         f"{pages.json_script(data, 'mm-certificate__spec')}"
