@@ -42,8 +42,8 @@ def run(recipe: Path, out: Path) -> None:
         (out / TIMES).write_text(json.dumps(times, indent=1) + "\n")
 
 
-def keep(recipe: Path, out: Path, result: Path) -> Path:
-    """The record: stages, seconds, what the path's check found."""
+def keep(recipe: Path, out: Path, result: Path, also: dict[str, Path]) -> Path:
+    """The record: stages, seconds, what the path's check found, and found of other things shown."""
     times = json.loads((out / TIMES).read_text())
     stages: list[dict[str, Any]] = [
         {"name": each["name"], "verb": each["verb"], "seconds": times[each["name"]]}
@@ -54,6 +54,10 @@ def keep(recipe: Path, out: Path, result: Path) -> Path:
         "created": datetime.now(UTC).date().isoformat(),
         "device": f"CPU ({_processor(out)}), 1 thread",
         "stages": stages, "result": json.loads(result.read_text(encoding="utf-8")),
+        "others": {
+            name: json.loads(file.read_text(encoding="utf-8"))["parts"]
+            for name, file in also.items()
+        },
     }  # fmt: skip
     target = pages.root() / "recipes" / "records" / f"{recipe.stem}.json"
     target.parent.mkdir(exist_ok=True)
@@ -79,13 +83,15 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--result", type=Path, help="what minimind path wrote")
+    parser.add_argument("--also", action="append", default=[], metavar="NAME=RESULT")
     args = parser.parse_args()
     if args.action == "run":
         run(args.recipe, args.out)
     elif args.result is None:
         parser.error("keep needs --result: the file that 'minimind path mastery … --out' wrote.")
     else:
-        print(f"{keep(args.recipe, args.out, args.result)} is written.")
+        also = {name: Path(file) for name, _, file in (word.partition("=") for word in args.also)}
+        print(f"{keep(args.recipe, args.out, args.result, also)} is written.")
 
 
 if __name__ == "__main__":

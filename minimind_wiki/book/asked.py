@@ -46,21 +46,23 @@ PARTS = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of a part; `todo` says what to do where it is not there yet."""
+    """What was found of a part; `todo` says what to do where it is not there yet.
+
+    A sentence of a part that is missing may name folders; `measured` ones hold numbers alone.
+    """
 
     name: str
     passed: bool
     found: str
     todo: str = ""
+    measured: bool = False
 
 
 def result(findings: Sequence[Finding], model: dict[str, Any]) -> dict[str, Any]:
-    """What `minimind path --out` writes and the page opens.
-
-    Of a part that is missing only that is told: its sentence may name folders of the reader's.
-    """
+    """What `minimind path --out` writes and the page opens. No folder of the reader's is in it."""
     parts = [
-        {"name": f.name, "passed": f.passed, "found": f.found if f.passed else ""} for f in findings
+        {"name": f.name, "passed": f.passed, "found": f.found if f.passed or f.measured else ""}
+        for f in findings
     ]
     return {
         "minimind_path": FORMAT, "path": PATH, "minimind_wiki": __version__,

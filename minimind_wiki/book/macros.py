@@ -57,6 +57,7 @@ MACROS: dict[str, Callable[..., str]] = {
     "written_of": syllabus.written_of,
     "recipe_table": runtimes.recipe_table,
     "recipe_result": runtimes.recipe_result,
+    "recipe_found": runtimes.recipe_found,
     "world_rows": samples.world_rows,
     "world_story": samples.world_story,
     "world_exam": samples.world_exam,

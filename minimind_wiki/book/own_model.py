@@ -149,9 +149,11 @@ def exam(stages: list[Stage], items: int, device: str) -> Finding:
         f"{gain.value:.0%} [{gain.low:.0%}, {gain.high:.0%}], {items} instructions and {items} sums"
     )
     if gain.low <= 0 or now.low <= chance:
-        return Finding("exam", False, found,
-                       "Teach it longer, with instructions and worked problems, or ask more: "
-                       f"--limit {4 * items}.")  # fmt: skip
+        todo = (
+            "Teach it longer, with instructions and worked problems, or ask more: "
+            f"--limit {4 * items}."
+        )
+        return Finding("exam", False, found, todo, measured=True)
     return Finding("exam", True, found)
 
 
@@ -173,7 +175,7 @@ def small(model: Path, quantized: Path | None, rows: int, device: str) -> Findin
     )
     if nats.high > MOST_NATS:
         todo = "Quantize this very model; or take eight bits, or --method gptq."
-        return Finding("small", False, found, todo)
+        return Finding("small", False, found, todo, measured=True)
     return Finding("small", True, found)
 
 

@@ -116,3 +116,16 @@ def recipe_result(name: str) -> str:
         for part in recipe(name)["result"]["parts"]
     )
     return f'<ul class="mm-found">{items}</ul>'
+
+
+def recipe_found(name: str, part: str, other: str = "") -> str:
+    """What the check found of one part, in the recorded run or in another thing shown to it."""
+    data = recipe(name)
+    known = {"": data["result"]["parts"]} | data.get("others", {})
+    if other not in known:
+        raise pages.fault(str(unknown("thing shown", other, known)))
+    found = {each["name"]: each["found"] for each in known[other]}
+    if part not in found:
+        raise pages.fault(str(unknown("part", part, found)))
+    where = f"recipes/records/{name}.json"
+    return f'<span class="mm-given" title="{esc(where)}">{esc(found[part])}</span>'

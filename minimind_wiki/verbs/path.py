@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
         mark = "ok     " if finding.passed else "missing"
         print(f"  {mark}  {titles[finding.name]}", flush=True)
         for line in (finding.found, finding.todo):
-            for part in textwrap.wrap(line, 88, break_long_words=False, break_on_hyphens=False):
-                print(f"           {part}")
+            for row in textwrap.wrap(line, 88, break_long_words=False, break_on_hyphens=False):
+                print(f"           {row}")
     done = sum(finding.passed for finding in found)
     print(f"\n{done} of {len(PARTS)} parts are there.")
     if args.out:

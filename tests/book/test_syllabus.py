@@ -97,6 +97,9 @@ def test_a_recorded_recipe_shows_its_times_and_what_was_found(walk):
         "Stage Verb Took base pretrain 10 min Together 10 min Time of one processor core"
     )
     shown = runtimes.recipe_result("toy")
+    assert plain(runtimes.recipe_found("toy", "small")) == "seen &lt;it&gt;"
+    with pytest.raises(MinimindError, match="thing shown"):
+        runtimes.recipe_found("toy", "small", "int4")
     assert shown.count("<li>✓") == len(asked.PARTS) and "seen &lt;it&gt;" in shown
 
 

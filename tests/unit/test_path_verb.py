@@ -97,6 +97,8 @@ def test_the_exam_wants_a_gain_that_is_no_chance():
     assert not own_model.exam([chat, nano], 8, "cpu").passed
     same = own_model.exam([nano, nano], 4, "cpu")
     assert not same.passed and "--limit 16" in same.todo
+    kept = asked.result([better, same], {})["parts"]
+    assert all("right" in part["found"] for part in kept), "what was measured is kept"
     assert not own_model.exam([chat], 4, "cpu").passed
 
 
