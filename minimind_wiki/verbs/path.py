@@ -18,6 +18,7 @@ HELP = (
     "Check what the mastery path asks for: a model of your own, from text to a server. Says what "
     "is missing and what to do. Without --model it lists the parts."
 )
+FEWEST = 20  # questions of a kind
 EXAMPLE = "minimind path mastery --model runs/own/grpo --quantized runs/own-int8 --out mastery.json"
 
 
@@ -43,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.name != PATH:
         raise unknown("path with a check", args.name, [PATH])
-    if args.limit < 1:
-        raise WrongCall(f"--limit must be at least 1, got {args.limit}.")
+    if args.limit < FEWEST:
+        raise WrongCall(f"--limit must be at least {FEWEST}, got {args.limit}: fewer tell nothing.")
     if args.model is None:
         for number, part in enumerate(PARTS, 1):
             print(f"{number}. {part.title}\n     {part.how}")

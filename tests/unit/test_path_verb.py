@@ -160,7 +160,7 @@ def test_a_server_must_say_what_the_model_says(chain):
 
 def test_the_result_is_a_small_file_without_folders(chain, tmp_path, capsys):
     out = tmp_path / "kept" / "mastery.json"
-    words = ["path", "mastery", "--model", str(chain / "sft"), "--limit", "2", "--out", str(out)]
+    words = ["path", "mastery", "--model", str(chain / "sft"), "--limit", "20", "--out", str(out)]
     assert main(words) == 1
     told = capsys.readouterr().out
     assert "2 of 5 parts are there." in told and "--quantized" in told and "--served" in told
@@ -173,7 +173,7 @@ def test_the_result_is_a_small_file_without_folders(chain, tmp_path, capsys):
 
 @pytest.mark.parametrize(("words", "status", "told"), [
     (["quick"], 2, "mastery"), (["mastery", "--model", "nowhere"], 1, "nowhere"),
-    (["mastery", "--model", str(NANO), "--limit", "0"], 2, "--limit"),
+    (["mastery", "--model", str(NANO), "--limit", "2"], 2, "--limit"),
 ])  # fmt: skip
 def test_a_wrong_call_says_what_to_do(capsys, words, status, told):
     assert main(["path", *words]) == status
