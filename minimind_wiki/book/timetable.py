@@ -80,7 +80,7 @@ def timetable(slug: str) -> str:
         anchor = f"#{step['from']}" if step.get("from") else ""
         name = step.get("title") or title(step["page"], step.get("from", ""))
         link = f"[{name}](../{step['page']}{anchor})"
-        lines.append(f"| {shown(clock)} | {link} | {step['do']} |")
+        lines.append(f"| {shown(clock, exact=True)} | {link} | {step['do']} |")
     return "\n".join(lines)
 
 
@@ -135,13 +135,18 @@ WHY = (
 )
 
 
-def shown(total: float) -> str:
+def shown(total: float, exact: bool = False) -> str:
     """Minutes, or hours where they are many; where they come from stands in the title.
 
-    >>> shown(12.2)[-14:], shown(200)[-13:]
-    ('>13 min</span>', '>3.5 h</span>')
+    >>> shown(12.2)[-14:], shown(200)[-13:], shown(124.3, exact=True)[-14:]
+    ('>13 min</span>', '>3.5 h</span>', '>2 h 05</span>')
     """
-    text = f"{math.ceil(total)} min" if total < 90 else f"{math.ceil(total / 30) / 2:g} h"
+    if total < 90:
+        text = f"{math.ceil(total)} min"
+    elif exact:
+        text = "{} h {:02d}".format(*divmod(math.ceil(total), 60))
+    else:
+        text = f"{math.ceil(total / 30) / 2:g} h"
     return f'<span class="mm-clock" title="{esc(WHY)}">{text}</span>'
 
 
