@@ -124,14 +124,14 @@ class Drawer:
             self.constraint.accept(token)
 
 
-def filtered(logits_BV: Tensor, drawers: Sequence[Drawer]) -> Tensor:
+def filtered(logits_BV: Tensor, drawers: Sequence[Drawer], checked: bool = False) -> Tensor:
     """The scores that `draw` draws from, (B, V) float32: their softmax is each row's distribution.
 
     A row of temperature 0 keeps its scores; its token is the best of them. Raises MinimindError
-    where scores are not finite.
+    where scores are not finite, unless the caller has `checked` that.
     """
     scores_BV = logits_BV.float()
-    if not bool(scores_BV.amax(dim=-1).isfinite().all()):
+    if not checked and not bool(scores_BV.amax(dim=-1).isfinite().all()):
         raise MinimindError(
             "the model's scores are not finite, so no token can be drawn; load a checkpoint from "
             "before they broke, or a wider number format."
@@ -169,8 +169,10 @@ def _warp(scores_GV: Tensor, sampling: Sampling) -> Tensor:
     return scores_GV
 
 
-def draw(logits_BV: Tensor, drawers: Sequence[Drawer]) -> list[Drawn]:
+def draw(logits_BV: Tensor, drawers: Sequence[Drawer], checked: bool = False) -> list[Drawn]:
     """Draw the next token of every request from its row of scores, and count it as drawn.
+
+    `checked`: the caller knows that the scores are finite.
 
     A request whose constraint has failed gets its error and no token; the others get theirs.
 
@@ -179,7 +181,7 @@ def draw(logits_BV: Tensor, drawers: Sequence[Drawer]) -> list[Drawn]:
     >>> [drawn.id for drawn in draw(rows, [Drawer(ask, 3), Drawer(ask, 3)])]
     [1, 0]
     """
-    next_B = pick(filtered(logits_BV, drawers), drawers)
+    next_B = pick(filtered(logits_BV, drawers, checked), drawers)
     drawn = [Drawn(token) for token in next_B.tolist()]
     for row, drawer in enumerate(drawers):
         if drawer.constraint is not None and drawer.constraint.error:

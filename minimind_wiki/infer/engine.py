@@ -181,7 +181,9 @@ class Engine:
         hidden_1TD = self.decode(self.cache.lay(steps), self.cache)
         for work, count in plan:
             work.stored += count
-        return works, self.model.lm_head(hidden_1TD[0, rows])
+        # to choose rows by a list takes as long as a small product
+        hidden_RD = hidden_1TD[0] if len(rows) == row else hidden_1TD[0, rows]
+        return works, self.model.lm_head(hidden_RD)
 
     def _sort(
         self, works: list[Work], logits_RV: Tensor, finite: list[bool]
@@ -207,7 +209,7 @@ class Engine:
 
     def _draw(self, works: list[Work], logits_RV: Tensor) -> list[tuple[int, Token]]:
         """A token for each of them."""
-        drawn = draw(logits_RV, [work.drawer for work in works])
+        drawn = draw(logits_RV, [work.drawer for work in works], checked=True)
         return [self._take(*pair) for pair in zip(works, drawn, strict=True)]
 
     def _judge(self, guessed: list[tuple[Work, int]], logits_RV: Tensor) -> list[tuple[int, Token]]:

@@ -31,18 +31,58 @@ def context_of(config: ModelConfig) -> int:
 
 
 class StepCache(PagedCache):
-    """`PagedCache` for steps of like length side by side."""
+    """`PagedCache` for steps of like length side by side; all layers in one tensor.
+
+    L layers, B blocks, Z tokens of a block, K key-value heads, E head_dim.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        blocks: int,
+        size: int = 16,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.steps: Sequence[Step] = ()
+        self._parts: list[Part] | None = []
+        super().__init__(config, 0, size, device, dtype)
+        shape = (config.num_hidden_layers, 2, blocks, size, *self.keys[0].shape[2:])
+        self.all_L2BZKE = torch.zeros(shape, device=device, dtype=dtype)
+        self.rows = self.all_L2BZKE.view(-1, blocks * size, *shape[4:])
+        """Blocks end to end, keys and values of a layer side by side: (2 L, B Z, K, E)."""
+        self.keys, self.values = ([*self.all_L2BZKE[:, kind].unbind()] for kind in (0, 1))
 
     def lay(self, steps: Sequence[Step]) -> Tensor:
         """Prepare the next pass; the flat row of ids that it reads, (1, T) int64.
 
         Short steps of one length must stand together in `steps`.
         """
-        self.parts, row = [], 0
-        places: list[int] = []
-        slots: list[int] = []
-        device, size = self.place_T.device, self.size
-        for _, group in groupby(enumerate(steps), key=_alike):
+        self.steps, self._parts = steps, None
+        places = [at for step in steps for at in range(step.start, step.start + len(step.ids))]
+        self.place_T = torch.tensor(places, device=self.place_T.device)
+        return torch.tensor([[i for step in steps for i in step.ids]], device=self.place_T.device)
+
+    @property
+    def parts(self) -> list[Part]:
+        """The pass as attention needs it, made when it is asked for: a single token needs less."""
+        if self._parts is None:
+            self._spread()
+        return self._parts or []
+
+    @parts.setter
+    def parts(self, parts: list[Part]) -> None:
+        self._parts = parts
+
+    @property
+    def alone(self) -> Step | None:
+        """The step of a pass over a single token."""
+        one = len(self.steps) == 1 and len(self.steps[0].ids) == 1
+        return self.steps[0] if one else None
+
+    def _spread(self) -> None:
+        parts, slots, size, row = list[Part](), list[int](), self.size, 0
+        for _, group in groupby(enumerate(self.steps), key=_alike):
             some = [step for _, step in group]
             time = len(some[0].ids)
             longest = max(step.start for step in some) + time
@@ -51,17 +91,14 @@ class StepCache(PagedCache):
             table = [one + one[:1] * (blocks - len(one)) for one in table]
             for step in some:
                 spots = range(step.start, step.start + time)
-                places += spots
                 slots += [step.blocks[at // size] * size + at % size for at in spots]
             even = all(step.start == some[0].start for step in some)
-            place_RT = torch.tensor(places[row:], device=device).view(len(some), time)
-            table_RN = torch.tensor(table, device=device)
-            self.parts.append(Part(row, place_RT, table_RN, longest, even))
-            row = len(places)
-        one = len(self.parts) == 1
-        self.place_T = self.parts[0].place_RT.flatten() if one else torch.tensor(places).to(device)
-        self.slot_T = torch.tensor(slots, device=device)
-        return torch.tensor([[i for step in steps for i in step.ids]], device=device)
+            place_RT = self.place_T[row : row + len(some) * time].view(len(some), time)
+            table_RN = torch.tensor(table, device=place_RT.device)
+            parts.append(Part(row, place_RT, table_RN, longest, even))
+            row += len(some) * time
+        self.slot_T = torch.tensor(slots, device=self.place_T.device)
+        self.parts = parts
 
 
 def _alike(item: tuple[int, Step]) -> int:
