@@ -167,7 +167,7 @@ class Engine:
 
     def _compute(self, plan: list[tuple[Work, int]]) -> tuple[list[Work], Tensor]:
         """Who draws now, and the scores for it, (R, V): a row a text, and one for each guess."""
-        steps, rows, works, row = [], [], [], 0
+        steps, works, rows, row = [], [], list[int](), 0
         for work, count in plan:
             stop = work.stored + count
             new, ends = work.ids[work.stored : stop], stop == len(work.ids)
