@@ -48,7 +48,9 @@ def train(model, text, knobs):
         setattr(functional, name, timed(name, getattr(functional, name)))
     ours = globals()
     ours.update(turn=timed("turn", turn), rotation=timed("rotation", rotation))
-    ours.update(bits_per_byte=lambda *_: 0.0, sample=lambda *_: ())  # steps alone, from the first on
+    ours.update(
+        bits_per_byte=lambda *_: 0.0, sample=lambda *_: ()
+    )  # steps alone, from the first on
     utils.clip_grad_norm_ = timed("clip_grad_norm_", utils.clip_grad_norm_)
     for kind in (optim.AdamW, optim.Muon):
         kind.step = timed(kind.__name__, kind.step)

@@ -15,14 +15,13 @@ tensor([2., 4.])
 # ruff: noqa: F401, F403, F405  (the names are imported to be offered)
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from minimind_wiki.lite import nn, optim
 from minimind_wiki.lite.autograd import is_grad_enabled, no_grad
 from minimind_wiki.lite.create import *
 from minimind_wiki.lite.create import manual_seed, randn
-from minimind_wiki.lite.tensor import Tensor
+from minimind_wiki.lite.tensor import Tensor, unknown
 
 half, float, double, long, bool = float16, float32, float64, int64, bool_
 # Methods that are functions as well: torch.mean(x, dim) is x.mean(dim).
@@ -40,8 +39,4 @@ FUNCTIONS = (
 def __getattr__(name: str) -> Any:
     if name in FUNCTIONS:
         return getattr(Tensor, name)
-    if name.startswith("__"):
-        raise AttributeError(name)
-    close = difflib.get_close_matches(name, [*FUNCTIONS, *globals()])
-    hint = f"; near it: {', '.join(close)}" if close else ""
-    raise AttributeError(f"lite has no '{name}'{hint}. PyTorch may have it.")
+    raise unknown("lite", name, [*FUNCTIONS, *globals()])

@@ -10,6 +10,7 @@ equal.
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,11 @@ def is_grad_enabled() -> bool:
     return _recording
 
 
+def wide(x: Array) -> Array:
+    """float16 is a storage format: as in PyTorch on a CPU, the arithmetic is done in float32."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
 def reduce_to(gradient: Array, shape: tuple[int, ...]) -> Array:
     """Sum a gradient over the axes that broadcasting has added or stretched.
 
@@ -60,22 +66,25 @@ class Node:
     reshape: Any  # defined by Tensor, as the two others: operations return Tensors
     detach: Any
     take_along_dim: Any
-    __slots__ = ("_birth", "_freed", "_inputs", "_retains", "data", "grad", "requires_grad")
+    __slots__ = ("_birth", "_inputs", "_retains", "data", "grad", "requires_grad")
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
-        if requires_grad and data.dtype.kind != "f":
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
-        self.data = data
-        self.requires_grad = requires_grad
-        self.grad: Any = None
-        self._inputs: tuple[tuple[Node, Vjp], ...] = ()
-        self._birth = next(_births)
-        self._freed = self._retains = False
+        self.data, self.grad = data, None
+        self.requires_grad_(requires_grad)
+        self._inputs: tuple[tuple[Node, Vjp], ...] | None = ()  # None when a backward freed them
+        self._birth, self._retains = next(_births), False
 
     @property
     def is_leaf(self) -> bool:
         """True for what nobody computed: inputs and parameters. Only leaves keep their `.grad`."""
-        return not self._inputs and not self._freed
+        return self._inputs == ()
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """Want a gradient, or none; RuntimeError if the dtype can have none."""
+        if requires_grad and self.data.dtype.kind != "f":
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        self.requires_grad = requires_grad
+        return self
 
     def _blank(self) -> Node:
         """An object of the class that results have."""
@@ -118,12 +127,10 @@ class Node:
             raise RuntimeError(
                 "a leaf Variable that requires grad is being used in an in-place operation."
             )
-        old = self._blank()
-        for slot in Node.__slots__:
-            setattr(old, slot, getattr(self, slot))
-        out._inputs = tuple((old if node is self else node, vjp) for node, vjp in out._inputs)
+        old, inputs = copy.copy(self), out._inputs or ()
+        self._inputs = tuple((old if node is self else node, vjp) for node, vjp in inputs)
         self.data, self.requires_grad = out.data.astype(self.data.dtype, copy=False), True
-        self._inputs, self._birth, self._freed = out._inputs, out._birth, False
+        self._birth = out._birth
         return self
 
     def backward(self, gradient: Node | None = None) -> None:
@@ -139,20 +146,19 @@ class Node:
         if gradient is None and self.data.size != 1:
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
         start = np.ones_like(self.data) if gradient is None else gradient.data
-        pending: dict[int, tuple[Node, Array]] = {self._birth: (self, start)}
+        pending: dict[int, Array] = {self._birth: start}
         with np.errstate(all="ignore"):
             for node in self._ancestors():
-                _, g = pending.pop(node._birth)
+                g = pending.pop(node._birth)
                 if node.is_leaf or node._retains:
                     total = g if node.grad is None else node.grad.data + g
                     node.grad = self.record(total.astype(node.data.dtype))
-                wide = g.astype(np.float32) if g.dtype == np.float16 else g
-                for parent, vjp in node._inputs:
-                    part = reduce_to(vjp(wide), parent.data.shape)
+                for parent, vjp in node._inputs or ():
+                    part = reduce_to(vjp(wide(g)), parent.data.shape)
                     if parent._birth in pending:
-                        part = pending[parent._birth][1] + part
-                    pending[parent._birth] = (parent, part.astype(parent.data.dtype, copy=False))
-                node._freed, node._inputs = bool(node._inputs), ()
+                        part = pending[parent._birth] + part
+                    pending[parent._birth] = part.astype(parent.data.dtype, copy=False)
+                node._inputs = node._inputs and None  # a leaf stays one
 
     def _ancestors(self) -> list[Node]:
         """All nodes that lead here, youngest first."""
@@ -162,7 +168,7 @@ class Node:
             node = stack.pop()
             if node._birth in found:
                 continue
-            if node._freed:
+            if node._inputs is None:
                 raise RuntimeError(
                     "Trying to backward through the graph a second time: its saved values were "
                     "freed by the first backward. Compute the loss again."

@@ -1,7 +1,6 @@
 """What tensors can do element by element, and the matrix product.
 
-Each operation is its value and, for each input, one line that passes the gradient back. float16 is
-a storage format: as in PyTorch on a CPU, the arithmetic is done in float32 and rounded once.
+Each operation is its value and, for each input, one line that passes the gradient back.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ _CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}
 
 def compute(dtype: Any, fn: Callable[..., Any], *arrays: Array) -> Array:
     """`fn` of the arrays in `dtype`; float16 is computed in float32 and rounded at the end."""
-    wide = np.float32 if dtype == np.float16 else dtype
+    within = np.float32 if dtype == np.float16 else dtype
     with np.errstate(all="ignore"):  # inf and nan are answers here, not accidents
-        made = np.asarray(fn(*(a.astype(wide, copy=False) for a in arrays)))
+        made = np.asarray(fn(*(a.astype(within, copy=False) for a in arrays)))
         return made.astype(dtype, copy=False)
 
 
@@ -42,17 +41,21 @@ def floating(dtype: Any) -> Any:
     return dtype if np.dtype(dtype).kind == "f" else np.dtype("float32")
 
 
-def _unary(fn: Callable[[Array], Array], slope: Callable[[Array, Array], Array]) -> Any:
+def _same(dtype: Any) -> Any:
+    return dtype
+
+
+def _unary(fn: Any, slope: Callable[[Array, Array], Any], dtype_of: Any = floating) -> Any:
     """An elementwise method; `slope(x, y)` is its derivative."""
 
     def method(self: Any) -> Any:
-        y = compute(floating(self.data.dtype), fn, self.data)
+        y = compute(dtype_of(self.data.dtype), fn, self.data)
         return self.record(y, (self, lambda g: g * slope(self.data, y)))
 
     return method
 
 
-def _binary(fn: Any, to_a: Any, to_b: Any, dtype_of: Any = lambda t: t, swap: bool = False) -> Any:
+def _binary(fn: Any, to_a: Any, to_b: Any, dtype_of: Any = _same, swap: bool = False) -> Any:
     """An elementwise operator; `to_a(g, a, b, y)` and `to_b` pass the gradient back."""
 
     def method(self: Any, other: Any) -> Any:
@@ -134,7 +137,9 @@ class Operations(Node):
     __and__, __or__, __xor__ = _flat(np.bitwise_and), _flat(np.bitwise_or), _flat(np.bitwise_xor)
     __floordiv__, __hash__ = _flat(np.floor_divide), object.__hash__
 
-    relu = _unary(lambda x: np.maximum(x, 0), lambda x, y: x > 0)
+    relu = _unary(lambda x: np.maximum(x, 0), lambda x, y: x > 0, _same)
+    abs = _unary(np.abs, lambda x, y: np.sign(x), _same)
+    __neg__ = _unary(np.negative, lambda x, y: -1, _same)
     exp = _unary(np.exp, lambda x, y: y)
     log = _unary(np.log, lambda x, y: 1 / x)
     log2 = _unary(np.log2, lambda x, y: 1 / (x * math.log(2)))
@@ -146,13 +151,6 @@ class Operations(Node):
     sqrt = _unary(np.sqrt, lambda x, y: 0.5 / y)
     rsqrt = _unary(lambda x: 1 / np.sqrt(x), lambda x, y: -0.5 * y * y * y)
 
-    def __neg__(self) -> Any:
-        return self.record(-self.data, (self, lambda g: -g))
-
-    def abs(self) -> Any:
-        """|x|, with gradient 0 at 0."""
-        return self.record(np.abs(self.data), (self, lambda g: g * np.sign(self.data)))
-
     def square(self) -> Any:
         """x times x."""
         return self * self
@@ -162,19 +160,15 @@ class Operations(Node):
         y = np.clip(self.data, min, max)
         return self.record(y, (self, lambda g: g * (y == self.data)))
 
-    def masked_fill(self, mask: Node, value: float) -> Any:
-        """`value` where the mask is true."""
-        y = np.where(mask.data, np.asarray(value, self.data.dtype), self.data)
-        return self.record(y, (self, lambda g: np.where(mask.data, 0, g)))
+    def masked_fill(self, mask: Any, value: float) -> Any:
+        """`value` where the mask is true, in the dtype of this."""
+        return self.where(~mask, self.data.dtype.type(value))
 
     def where(self, condition: Node, other: Any) -> Any:
         """This where the condition is true, else `other`."""
-        them = other if isinstance(other, Node) else Node(np.asarray(other))
-        c, number = condition.data, not isinstance(other, Node)
-        y = np.where(c, self.data, them.data).astype(result_type(self.data, them.data, number))
-        return self.record(
-            y, (self, lambda g: np.where(c, g, 0)), (them, lambda g: np.where(c, 0, g))
-        )
+        c = condition.data
+        to_self, to_other = lambda g, *_: np.where(c, g, 0), lambda g, *_: np.where(c, 0, g)
+        return _binary(lambda a, b: np.where(c, a, b), to_self, to_other)(self, other)
 
     def __matmul__(self, other: Any) -> Any:
         """The matrix product over the last two axes; the others broadcast.

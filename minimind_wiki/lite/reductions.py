@@ -1,19 +1,18 @@
 """Sums, means, largest values and probabilities along axes, by PyTorch's names.
 
 `dim` is an axis, several axes, or None for all of them; `keepdim` keeps them with length 1, so that
-the result broadcasts against the input. numpy's names `axis` and `keepdims` are understood too.
+the result broadcasts against the input. As in PyTorch, numpy's names `axis` and `keepdims` will do.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minimind_wiki.lite import kernel
-from minimind_wiki.lite.autograd import Array
+from minimind_wiki.lite.autograd import Array, wide
 from minimind_wiki.lite.ops import Operations, compute, floating
 
 Dim = int | tuple[int, ...] | None
@@ -26,21 +25,8 @@ class Found(NamedTuple):
     indices: Any
 
 
-def _numpy_names(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Also take `axis` for `dim` and `keepdims` for `keepdim`, as PyTorch does."""
-
-    @functools.wraps(method)
-    def renamed(self: Any, *args: Any, **kwargs: Any) -> Any:
-        for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")):
-            if theirs in kwargs:
-                kwargs[ours] = kwargs.pop(theirs)
-        return method(self, *args, **kwargs)
-
-    return renamed
-
-
-def _wide(x: Array) -> Array:
-    return x.astype(np.promote_types(x.dtype, np.float32), copy=False)
+def _summed(dtype: Any) -> Any:
+    return dtype if dtype.kind == "f" else np.dtype("int64")
 
 
 def _counted(fn: Any) -> Any:
@@ -50,58 +36,73 @@ def _counted(fn: Any) -> Any:
     )
 
 
+def _count(x: Array, dim: Dim) -> int:
+    """How many values one number is made of."""
+    return x.size if dim is None else int(np.prod(np.take(x.shape, dim)))
+
+
+def _extreme(name: str) -> Any:
+    def method(self: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+        if dim is None:  # equal values share the gradient
+            y = getattr(np, name)(self.data)
+            hit = self.data == y
+            return self.record(y, (self, lambda g: g * hit / hit.sum()))
+        where = getattr(self, "arg" + name)(dim, keepdim=True)
+        found = Found(self.take_along_dim(where, dim), where)
+        return found if keepdim else Found(*(part.squeeze(dim) for part in found))
+
+    return method
+
+
 class Reductions(Operations):
     """What makes one number of many."""
 
     __slots__ = ()
 
-    def _reduce(self, fn: Any, dim: Dim, keepdim: bool, slope: Callable[[], Any]) -> Any:
+    def _reduce(
+        self, fn: Any, slope: Any, dim: Dim, keepdim: bool, axis: Dim = None, keepdims: bool = False
+    ) -> Any:
+        """`fn` along `dim`; `slope(x, dim)` is the derivative by each value, x in float32 or wider."""
+        dim, keepdim = dim if axis is None else axis, keepdim or keepdims
+
         def vjp(g: Array) -> Array:
             if dim is not None and not keepdim:
                 g = np.expand_dims(g, dim)
-            return np.broadcast_to(g, self.data.shape) * slope()
+            return np.broadcast_to(g, self.data.shape) * slope(wide(self.data), dim)
 
         if self.data.dtype.kind != "f" and fn is not np.sum:
             raise RuntimeError(
                 f"could not infer output dtype. Input dtype must be either a floating point or "
                 f"complex dtype. Got: {self.data.dtype}"
             )
-        dtype = self.data.dtype if self.data.dtype.kind == "f" else np.dtype("int64")
-        y = compute(dtype, lambda x: fn(x, axis=dim, keepdims=keepdim), self.data)
+        y = compute(
+            _summed(self.data.dtype), lambda x: fn(x, axis=dim, keepdims=keepdim), self.data
+        )
         return self.record(y, (self, vjp))
 
-    def _count(self, dim: Dim) -> int:
-        axes = range(self.data.ndim) if dim is None else (dim if isinstance(dim, tuple) else (dim,))
-        return int(np.prod([self.data.shape[i] for i in axes]))
-
-    @_numpy_names
-    def sum(self, dim: Dim = None, keepdim: bool = False) -> Any:
+    def sum(self, dim: Dim = None, keepdim: bool = False, **numpy_names: Any) -> Any:
         """The sum; of integers an integer, of float16 accumulated in float32."""
-        return self._reduce(np.sum, dim, keepdim, lambda: 1)
+        return self._reduce(np.sum, lambda x, dim: 1, dim, keepdim, **numpy_names)
 
-    @_numpy_names
-    def mean(self, dim: Dim = None, keepdim: bool = False) -> Any:
+    def mean(self, dim: Dim = None, keepdim: bool = False, **numpy_names: Any) -> Any:
         """The mean. RuntimeError for integers, whose mean has no integer dtype."""
-        return self._reduce(np.mean, dim, keepdim, lambda: 1 / self._count(dim))
+        return self._reduce(np.mean, lambda x, dim: 1 / _count(x, dim), dim, keepdim, **numpy_names)
 
-    @_numpy_names
-    def var(
-        self, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int = 1
-    ) -> Any:
+    def var(self, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *,
+            correction: int = 1, **numpy_names: Any) -> Any:  # fmt: skip
         """Variance; as in PyTorch it divides by n - 1 unless `unbiased=False`."""
-        ddof, wide = correction if unbiased else 0, _wide(self.data)
+        less = correction if unbiased else 0
 
-        def slope() -> Array:
-            return 2 / (self._count(dim) - ddof) * (wide - wide.mean(axis=dim, keepdims=True))
+        def slope(x: Array, dim: Dim) -> Array:
+            return 2 / (_count(x, dim) - less) * (x - x.mean(dim, keepdims=True))
 
-        return self._reduce(lambda x, **where: np.var(x, ddof=ddof, **where), dim, keepdim, slope)
+        return self._reduce(
+            functools.partial(np.var, ddof=less), slope, dim, keepdim, **numpy_names
+        )
 
-    @_numpy_names
-    def std(
-        self, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int = 1
-    ) -> Any:
+    def std(self, *args: Any, **kwargs: Any) -> Any:
         """The root of `var`, with the same arguments."""
-        return self.var(dim, unbiased, keepdim, correction=correction).sqrt()
+        return self.var(*args, **kwargs).sqrt()
 
     def norm(self, p: float = 2, dim: Dim = None, keepdim: bool = False) -> Any:
         """Euclidean length (p=2, the only one here); its gradient at the zero vector is zero."""
@@ -111,30 +112,14 @@ class Reductions(Operations):
         def length(x: Array, axis: Dim, keepdims: bool) -> Array:
             return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
 
-        def slope() -> Array:
-            lengths = length(_wide(self.data), dim, True)
-            return _wide(self.data) / np.where(lengths == 0, 1, lengths)
+        def slope(x: Array, dim: Dim) -> Array:
+            lengths = length(x, dim, True)
+            return x / np.where(lengths == 0, 1, lengths)
 
-        return self._reduce(length, dim, keepdim, slope)
+        return self._reduce(length, slope, dim, keepdim)
 
-    # The largest and the smallest
-    def _extreme(self, fn: Any, arg: Any, dim: int | None, keepdim: bool) -> Any:
-        if dim is None:  # equal values share the gradient
-            y = fn(self.data)
-            hit = self.data == y
-            return self.record(y, (self, lambda g: g * hit / hit.sum()))
-        where = np.expand_dims(arg(self.data, axis=dim), dim)
-        found = self.take_along_dim(self.record(where), dim)
-        pair = Found(found, self.record(where))
-        return pair if keepdim else Found(*(part.squeeze(dim) for part in pair))
-
-    def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The largest value; with `dim` a pair (values, indices)."""
-        return self._extreme(np.max, np.argmax, dim, keepdim)
-
-    def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The smallest value; with `dim` a pair (values, indices)."""
-        return self._extreme(np.min, np.argmin, dim, keepdim)
+    # The largest and the smallest value; with `dim` a pair (values, indices)
+    max, min = _extreme("max"), _extreme("min")
 
     def argsort(self, dim: int = -1, descending: bool = False) -> Any:
         data = -self.data if descending else self.data
@@ -155,8 +140,7 @@ class Reductions(Operations):
     # Along an axis
     def cumsum(self, dim: int) -> Any:
         """Running sums; the gradient runs the other way."""
-        dtype = self.data.dtype if self.data.dtype.kind == "f" else np.dtype("int64")
-        y = compute(dtype, lambda x: np.cumsum(x, axis=dim), self.data)
+        y = compute(_summed(self.data.dtype), lambda x: np.cumsum(x, axis=dim), self.data)
         return self.record(y, (self, lambda g: np.flip(np.cumsum(np.flip(g, dim), axis=dim), dim)))
 
     def softmax(self, dim: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,14 @@ from minimind_wiki.lite.autograd import Array, Node
 from minimind_wiki.lite.reductions import Reductions
 
 
-def _list(shape: tuple[Any, ...]) -> tuple[int, ...]:
+def unknown(what: str, name: str, names: Iterable[str]) -> AttributeError:
+    """The error for a name that is not there, with those that are near to it."""
+    close = [] if name.startswith("__") else difflib.get_close_matches(name, names)
+    hint = f"; near it: {', '.join(close)}" if close else ""
+    return AttributeError(f"{what} has no '{name}'{hint}. PyTorch may have it.")
+
+
+def sizes_of(shape: tuple[Any, ...]) -> tuple[int, ...]:
     """Sizes or axes, given one by one or as one sequence."""
     return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
 
@@ -26,6 +33,12 @@ def _plain(index: Any) -> Any:
 
 def _cast(dtype: Any) -> Any:
     return lambda self: self.to(dtype)
+
+
+def _triangle(fn: Any) -> Any:
+    return lambda self, diagonal=0: self.record(
+        fn(self.data, diagonal), (self, lambda g: fn(g, diagonal))
+    )
 
 
 def _basic(index: Any) -> bool:
@@ -49,9 +62,7 @@ class Tensor(Reductions):
         return Tensor.__new__(Tensor)
 
     def __getattr__(self, name: str) -> Any:
-        close = difflib.get_close_matches(name, [n for n in dir(Tensor) if n[0] != "_"])
-        hint = f"; near it: {', '.join(close)}" if close else ""
-        raise AttributeError(f"lite's Tensor has no '{name}'{hint}. PyTorch's may have it.")
+        raise unknown("lite's Tensor", name, dir(Tensor))
 
     # What it is
     shape = property(lambda self: self.data.shape)
@@ -75,21 +86,22 @@ class Tensor(Reductions):
 
     # Shapes
     def reshape(self, *shape: Any) -> Tensor:
-        return self.record(self.data.reshape(_list(shape)), (self, lambda g: g.reshape(self.shape)))
+        return self.record(
+            self.data.reshape(sizes_of(shape)), (self, lambda g: g.reshape(self.shape))
+        )
 
     view = reshape
 
     def permute(self, *dims: Any) -> Tensor:
-        back = np.argsort([d % self.ndim for d in _list(dims)])
-        return self.record(self.data.transpose(_list(dims)), (self, lambda g: g.transpose(back)))
+        back = np.argsort([d % self.ndim for d in sizes_of(dims)])
+        return self.record(self.data.transpose(sizes_of(dims)), (self, lambda g: g.transpose(back)))
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         return self.record(self.data.swapaxes(dim0, dim1), (self, lambda g: g.swapaxes(dim0, dim1)))
 
     def movedim(self, source: int, destination: int) -> Tensor:
-        order = list(range(self.ndim))
-        order.insert(destination % self.ndim, order.pop(source))
-        return self.permute(*order)
+        y = np.moveaxis(self.data, source, destination)
+        return self.record(y, (self, lambda g: np.moveaxis(g, destination, source)))
 
     T = property(lambda self: self.permute(*reversed(range(self.ndim))))
     mT = property(lambda self: self.transpose(-2, -1))
@@ -112,7 +124,7 @@ class Tensor(Reductions):
 
     def expand(self, *shape: Any) -> Tensor:
         """Broadcast to a shape; -1 keeps a size."""
-        sizes = _list(shape)
+        sizes = sizes_of(shape)
         own = (1,) * (len(sizes) - self.ndim) + self.shape
         sizes = tuple(o if s == -1 else s for o, s in zip(own, sizes, strict=True))
         return self.record(np.broadcast_to(self.data, sizes), (self, lambda g: g))
@@ -122,7 +134,7 @@ class Tensor(Reductions):
         return self.record(y, (self, lambda g: np.roll(g, -shifts, dims)))
 
     def flip(self, *dims: Any) -> Tensor:
-        axes = _list(dims)
+        axes = sizes_of(dims)
         return self.record(np.flip(self.data, axes), (self, lambda g: np.flip(g, axes)))
 
     def repeat_interleave(self, repeats: int, dim: int) -> Tensor:
@@ -173,31 +185,19 @@ class Tensor(Reductions):
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
         return tuple(part.squeeze(dim) for part in self.split(1, dim))
 
-    def take_along_dim(self, indices: Tensor, dim: int) -> Tensor:
-        """One index for each place along an axis, as numpy's take_along_axis."""
-
-        def vjp(g: Array) -> Array:
-            whole = np.zeros(self.shape, g.dtype)
-            places: list[Any] = list(np.indices(g.shape, sparse=True))
-            places[dim] = np.broadcast_to(indices.data, g.shape)
-            np.add.at(whole, tuple(places), g)
-            return whole
-
-        return self.record(np.take_along_axis(self.data, indices.data, dim), (self, vjp))
-
     def gather(self, dim: int, index: Tensor) -> Tensor:
-        """As take_along_dim, where `index` may be shorter than this along the other axes."""
-        sizes = [n if i == dim % self.ndim else index.shape[i] for i, n in enumerate(self.shape)]
-        return self[tuple(slice(n) for n in sizes)].take_along_dim(index, dim)
+        """One index for each place along an axis; `index` may be shorter along the others."""
+        places: list[Any] = list(np.indices(index.shape, sparse=True))
+        places[dim] = index
+        return self[tuple(places)]
 
-    def _triangle(self, fn: Any, diagonal: int) -> Tensor:
-        return self.record(fn(self.data, diagonal), (self, lambda g: fn(g, diagonal)))
+    def take_along_dim(self, indices: Tensor, dim: int) -> Tensor:
+        """As gather, where `indices` broadcast to the shape of this."""
+        sizes = list(self.shape)
+        sizes[dim] = indices.shape[dim]
+        return self.gather(dim, indices.expand(sizes))
 
-    def tril(self, diagonal: int = 0) -> Tensor:
-        return self._triangle(np.tril, diagonal)
-
-    def triu(self, diagonal: int = 0) -> Tensor:
-        return self._triangle(np.triu, diagonal)
+    tril, triu = _triangle(np.tril), _triangle(np.triu)
 
     def outer(self, other: Tensor) -> Tensor:
         return self[:, None] * other[None, :]
@@ -262,12 +262,6 @@ class Tensor(Reductions):
         return f"tensor({body}{kind}{grad})"
 
     # In place
-    def requires_grad_(self, requires_grad: Any = True) -> Tensor:
-        if requires_grad and self.dtype.kind != "f":
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
-        self.requires_grad = requires_grad
-        return self
-
     def copy_(self, other: Tensor) -> Tensor:
         """Overwrite the values (within `no_grad()` for a parameter)."""
         return self.rewrite(Tensor(np.broadcast_to(other.data, self.shape)))

@@ -15,6 +15,7 @@ import minimind_wiki.lite as lite
 from minimind_wiki.cli import main
 from minimind_wiki.lite import create, worker
 from minimind_wiki.lite.plot import Figure
+from minimind_wiki.lite.tensor import sizes_of
 from minimind_wiki.verbs.exercise import data_of, exercises, with_library
 
 ROOT = Path(__file__).resolve().parents[2] / "snippets"
@@ -86,7 +87,7 @@ def same_numbers(monkeypatch):
             monkeypatch.setattr(
                 module,
                 kind,
-                lambda *shape, draw=draw: create.from_numpy(draw(create._shape(shape)).numpy()),
+                lambda *shape, draw=draw: create.from_numpy(draw(sizes_of(shape)).numpy()),
             )
 
 

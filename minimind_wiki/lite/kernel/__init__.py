@@ -120,6 +120,21 @@ def softmax_vjp(g: Array, y: Array, axis: int) -> Array:
     return np.asarray(y * (g - (g * y).sum(axis, keepdims=True)))
 
 
+def rms_norm(x: Array, weight: Array, eps: float) -> Array:
+    """x / sqrt(mean(x²) + eps) * weight for each row of x (rows, n)."""
+    return np.asarray(x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * weight)
+
+
+def rms_norm_vjp(g: Array, x: Array, weight: Array, eps: float, which: int) -> Array:
+    """The gradient of rms_norm's x (which = 0) or weight (which = 1)."""
+    scale = 1 / np.sqrt((x * x).mean(-1, keepdims=True) + eps)
+    y = x * scale
+    if which == 1:
+        return np.asarray((g * y).sum(0))
+    g = g * weight
+    return np.asarray(scale * (g - y * (g * y).mean(-1, keepdims=True)))
+
+
 def silu(x: Array) -> Array:
     """x / (1 + exp(-x))."""
     if _fits(x):
