@@ -14,7 +14,7 @@ import copy
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -63,9 +63,7 @@ def reduce_to(gradient: Array, shape: tuple[int, ...]) -> Array:
 class Node:
     """An array, its gradient, and how it was made. `Tensor` adds the operations."""
 
-    reshape: Any  # defined by Tensor, as the two others: operations return Tensors
-    detach: Any
-    take_along_dim: Any
+    _kind: ClassVar[Any]  # what results are: Tensor
     __slots__ = ("_birth", "_inputs", "_retains", "data", "grad", "requires_grad")
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
@@ -86,18 +84,13 @@ class Node:
         self.requires_grad = requires_grad
         return self
 
-    def _blank(self) -> Node:
-        """An object of the class that results have."""
-        return Node.__new__(Node)
-
     def retain_grad(self) -> None:
         """Keep `.grad` although this is the result of an operation."""
         self._retains = True
 
     def record(self, data: Array, *inputs: tuple[Node, Vjp]) -> Any:
         """A new node holding `data`, which `inputs` explain."""
-        out = self._blank()
-        Node.__init__(out, np.asarray(data))
+        out = self._kind(np.asarray(data))
         if _recording and out.data.dtype.kind == "f":
             out._inputs = tuple(pair for pair in inputs if pair[0].requires_grad)
             out.requires_grad = bool(out._inputs)
@@ -108,29 +101,21 @@ class Node:
 
         Without history the same memory is overwritten. With history a copy of the old node keeps
         the old values for the backward pass and this one takes over the new ones, so every name
-        bound to it sees the change, as in PyTorch.
+        bound to it sees the change, as in PyTorch. RuntimeError if shape or kind would change.
         """
-        if out.data.shape != self.data.shape:
-            raise RuntimeError(
-                f"output with shape {list(self.data.shape)} doesn't match the broadcast shape "
-                f"{list(out.data.shape)}"
-            )
-        if not np.can_cast(out.data.dtype, self.data.dtype, "same_kind"):
-            raise RuntimeError(
-                f"result type {out.data.dtype} can't be cast to the desired output type "
-                f"{self.data.dtype}"
-            )
+        made = np.empty_like(self.data)
+        try:
+            np.copyto(made, out.data, casting="same_kind")
+        except (TypeError, ValueError) as error:
+            raise RuntimeError(f"this cannot be done in place: {error}") from None
         if not out.requires_grad:
-            self.data[...] = out.data
+            self.data[...] = made
             return self
         if self.requires_grad and self.is_leaf:
-            raise RuntimeError(
-                "a leaf Variable that requires grad is being used in an in-place operation."
-            )
+            raise RuntimeError("a leaf that requires grad changes in place only in no_grad()")
         old, inputs = copy.copy(self), out._inputs or ()
         self._inputs = tuple((old if node is self else node, vjp) for node, vjp in inputs)
-        self.data, self.requires_grad = out.data.astype(self.data.dtype, copy=False), True
-        self._birth = out._birth
+        self.data, self.requires_grad, self._birth = made, True, out._birth
         return self
 
     def backward(self, gradient: Node | None = None) -> None:
@@ -140,39 +125,22 @@ class Node:
         memory is freed on the way), or if `self` is not a single number and no `gradient` is given.
         """
         if not self.requires_grad:
-            raise RuntimeError(
-                "element 0 of tensors does not require grad and does not have a grad_fn"
-            )
+            raise RuntimeError("this tensor does not require grad, nor does what it was made of")
         if gradient is None and self.data.size != 1:
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
         start = np.ones_like(self.data) if gradient is None else gradient.data
-        pending: dict[int, Array] = {self._birth: start}
+        waiting: dict[int, tuple[Node, Array]] = {self._birth: (self, start)}
         with np.errstate(all="ignore"):
-            for node in self._ancestors():
-                g = pending.pop(node._birth)
+            while waiting:
+                node, g = waiting.pop(max(waiting))
                 if node.is_leaf or node._retains:
                     total = g if node.grad is None else node.grad.data + g
                     node.grad = self.record(total.astype(node.data.dtype))
-                for parent, vjp in node._inputs or ():
+                if node._inputs is None:
+                    raise RuntimeError("backward a second time needs the loss computed again")
+                for parent, vjp in node._inputs:
                     part = reduce_to(vjp(wide(g)), parent.data.shape)
-                    if parent._birth in pending:
-                        part = pending[parent._birth] + part
-                    pending[parent._birth] = part.astype(parent.data.dtype, copy=False)
-                node._inputs = node._inputs and None  # a leaf stays one
-
-    def _ancestors(self) -> list[Node]:
-        """All nodes that lead here, youngest first."""
-        found: dict[int, Node] = {}
-        stack: list[Node] = [self]
-        while stack:
-            node = stack.pop()
-            if node._birth in found:
-                continue
-            if node._inputs is None:
-                raise RuntimeError(
-                    "Trying to backward through the graph a second time: its saved values were "
-                    "freed by the first backward. Compute the loss again."
-                )
-            found[node._birth] = node
-            stack.extend(parent for parent, _ in node._inputs)
-        return [found[birth] for birth in sorted(found, reverse=True)]
+                    if parent._birth in waiting:
+                        part = waiting[parent._birth][1] + part
+                    waiting[parent._birth] = parent, part.astype(parent.data.dtype, copy=False)
+                node._inputs = node._inputs and None  # freed; a leaf stays one

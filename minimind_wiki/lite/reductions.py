@@ -6,7 +6,6 @@ the result broadcasts against the input. As in PyTorch, numpy's names `axis` and
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,20 +24,11 @@ class Found(NamedTuple):
     indices: Any
 
 
-def _summed(dtype: Any) -> Any:
-    return dtype if dtype.kind == "f" else np.dtype("int64")
-
-
 def _counted(fn: Any) -> Any:
     """A reduction whose result is no number that could have a gradient."""
     return lambda self, dim=None, keepdim=False: self.record(
         fn(self.data, axis=dim, keepdims=keepdim)
     )
-
-
-def _count(x: Array, dim: Dim) -> int:
-    """How many values one number is made of."""
-    return x.size if dim is None else int(np.prod(np.take(x.shape, dim)))
 
 
 def _extreme(name: str) -> Any:
@@ -59,64 +49,48 @@ class Reductions(Operations):
 
     __slots__ = ()
 
-    def _reduce(
-        self, fn: Any, slope: Any, dim: Dim, keepdim: bool, axis: Dim = None, keepdims: bool = False
-    ) -> Any:
-        """`fn` along `dim`; `slope(x, dim)` is the derivative by each value, x in float32 or wider."""
+    def sum(self, dim: Dim = None, keepdim: bool = False, axis: Dim = None,
+            keepdims: bool = False) -> Any:  # fmt: skip
+        """The sum; of integers an integer, of float16 accumulated in float32."""
         dim, keepdim = dim if axis is None else axis, keepdim or keepdims
 
         def vjp(g: Array) -> Array:
-            if dim is not None and not keepdim:
-                g = np.expand_dims(g, dim)
-            return np.broadcast_to(g, self.data.shape) * slope(wide(self.data), dim)
+            g = g if dim is None or keepdim else np.expand_dims(g, dim)
+            return np.broadcast_to(g, self.data.shape)
 
-        if self.data.dtype.kind != "f" and fn is not np.sum:
-            raise RuntimeError(
-                f"could not infer output dtype. Input dtype must be either a floating point or "
-                f"complex dtype. Got: {self.data.dtype}"
-            )
-        y = compute(
-            _summed(self.data.dtype), lambda x: fn(x, axis=dim, keepdims=keepdim), self.data
-        )
+        dtype = floating(self.data.dtype, "int64")
+        y = compute(dtype, lambda x: np.sum(x, axis=dim, keepdims=keepdim), self.data)
         return self.record(y, (self, vjp))
 
-    def sum(self, dim: Dim = None, keepdim: bool = False, **numpy_names: Any) -> Any:
-        """The sum; of integers an integer, of float16 accumulated in float32."""
-        return self._reduce(np.sum, lambda x, dim: 1, dim, keepdim, **numpy_names)
+    def _wide(self: Any) -> Any:
+        if self.dtype.kind != "f":
+            raise RuntimeError(f"a mean or a norm needs a floating point dtype, not {self.dtype}")
+        return self.to(wide(self.data).dtype)
 
-    def mean(self, dim: Dim = None, keepdim: bool = False, **numpy_names: Any) -> Any:
+    def mean(self, *dim: Any, **keepdim: Any) -> Any:
         """The mean. RuntimeError for integers, whose mean has no integer dtype."""
-        return self._reduce(np.mean, lambda x, dim: 1 / _count(x, dim), dim, keepdim, **numpy_names)
+        total = self._wide().sum(*dim, **keepdim)
+        return (total / (self.data.size // total.data.size)).to(self.data.dtype)
 
     def var(self, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *,
-            correction: int = 1, **numpy_names: Any) -> Any:  # fmt: skip
+            correction: int = 1) -> Any:  # fmt: skip
         """Variance; as in PyTorch it divides by n - 1 unless `unbiased=False`."""
+        x = self._wide()
+        total = (x - x.mean(dim, keepdim=True)).square().sum(dim, keepdim)
         less = correction if unbiased else 0
+        return (total / (self.data.size // total.data.size - less)).to(self.data.dtype)
 
-        def slope(x: Array, dim: Dim) -> Array:
-            return 2 / (_count(x, dim) - less) * (x - x.mean(dim, keepdims=True))
-
-        return self._reduce(
-            functools.partial(np.var, ddof=less), slope, dim, keepdim, **numpy_names
-        )
-
-    def std(self, *args: Any, **kwargs: Any) -> Any:
+    def std(self, *dim: Any, **settings: Any) -> Any:
         """The root of `var`, with the same arguments."""
-        return self.var(*args, **kwargs).sqrt()
+        return self.var(*dim, **settings).sqrt()
 
     def norm(self, p: float = 2, dim: Dim = None, keepdim: bool = False) -> Any:
         """Euclidean length (p=2, the only one here); its gradient at the zero vector is zero."""
         if p != 2:
             raise ValueError("lite knows the norm with p=2 only")
-
-        def length(x: Array, axis: Dim, keepdims: bool) -> Array:
-            return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
-
-        def slope(x: Array, dim: Dim) -> Array:
-            lengths = length(x, dim, True)
-            return x / np.where(lengths == 0, 1, lengths)
-
-        return self._reduce(length, slope, dim, keepdim)
+        total = self._wide().square().sum(dim, keepdim)
+        root = total.masked_fill(total == 0, 1).sqrt()
+        return root.masked_fill(total == 0, 0).to(self.data.dtype)
 
     # The largest and the smallest value; with `dim` a pair (values, indices)
     max, min = _extreme("max"), _extreme("min")
@@ -125,11 +99,11 @@ class Reductions(Operations):
         data = -self.data if descending else self.data
         return self.record(np.argsort(data, axis=dim, kind="stable"))
 
-    def sort(self, dim: int = -1, descending: bool = False) -> Found:
+    def sort(self: Any, dim: int = -1, descending: bool = False) -> Found:
         indices = self.argsort(dim, descending)
         return Found(self.take_along_dim(indices, dim), indices)
 
-    def topk(self, k: int, dim: int = -1, largest: bool = True) -> Found:
+    def topk(self: Any, k: int, dim: int = -1, largest: bool = True) -> Found:
         """The k largest along an axis, the largest first."""
         indices = self.argsort(dim, largest).narrow(dim, 0, k)
         return Found(self.take_along_dim(indices, dim), indices)
@@ -140,7 +114,7 @@ class Reductions(Operations):
     # Along an axis
     def cumsum(self, dim: int) -> Any:
         """Running sums; the gradient runs the other way."""
-        y = compute(_summed(self.data.dtype), lambda x: np.cumsum(x, axis=dim), self.data)
+        y = compute(floating(self.data.dtype, "int64"), lambda x: x.cumsum(dim), self.data)
         return self.record(y, (self, lambda g: np.flip(np.cumsum(np.flip(g, dim), axis=dim), dim)))
 
     def softmax(self, dim: int) -> Any:
@@ -148,11 +122,11 @@ class Reductions(Operations):
         y = compute(floating(self.data.dtype), lambda x: kernel.softmax(x, dim), self.data)
         return self.record(y, (self, lambda g: kernel.softmax_vjp(g, y, dim)))
 
-    def logsumexp(self, dim: int, keepdim: bool = False) -> Any:
+    def logsumexp(self: Any, dim: int, keepdim: bool = False) -> Any:
         top = self.detach().max(dim, keepdim=True).values
         top = top.masked_fill(~top.isfinite(), 0.0)
         y = (self - top).exp().sum(dim, keepdim=True).log() + top
         return y if keepdim else y.squeeze(dim)
 
-    def log_softmax(self, dim: int) -> Any:
+    def log_softmax(self: Any, dim: int) -> Any:
         return self - self.logsumexp(dim, keepdim=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -35,6 +36,11 @@ def _cast(dtype: Any) -> Any:
     return lambda self: self.to(dtype)
 
 
+def _linear(fn: Any, back: Any) -> Any:
+    """A method that moves or copies values; `back` moves their gradients the other way."""
+    return lambda self, *args: self.record(fn(self.data, *args), (self, lambda g: back(g, *args)))
+
+
 def _triangle(fn: Any) -> Any:
     return lambda self, diagonal=0: self.record(
         fn(self.data, diagonal), (self, lambda g: fn(g, diagonal))
@@ -51,15 +57,12 @@ class Tensor(Reductions):
     """An n-dimensional array that remembers how it was computed.
 
     >>> x = Tensor(np.array([3.0, 4.0]), requires_grad=True)
-    >>> x.norm().backward()
+    >>> x.square().sum().backward()
     >>> x.grad.tolist()
-    [0.6, 0.8]
+    [6.0, 8.0]
     """
 
     __slots__ = ()
-
-    def _blank(self) -> Tensor:
-        return Tensor.__new__(Tensor)
 
     def __getattr__(self, name: str) -> Any:
         raise unknown("lite's Tensor", name, dir(Tensor))
@@ -92,16 +95,14 @@ class Tensor(Reductions):
 
     view = reshape
 
+    transpose = _linear(np.swapaxes, np.swapaxes)
+    movedim = _linear(np.moveaxis, lambda g, source, to: np.moveaxis(g, to, source))
+    roll = _linear(np.roll, lambda g, shifts, dims: np.roll(g, -shifts, dims))
+    clone = _linear(np.copy, lambda g: g)
+
     def permute(self, *dims: Any) -> Tensor:
         back = np.argsort([d % self.ndim for d in sizes_of(dims)])
         return self.record(self.data.transpose(sizes_of(dims)), (self, lambda g: g.transpose(back)))
-
-    def transpose(self, dim0: int, dim1: int) -> Tensor:
-        return self.record(self.data.swapaxes(dim0, dim1), (self, lambda g: g.swapaxes(dim0, dim1)))
-
-    def movedim(self, source: int, destination: int) -> Tensor:
-        y = np.moveaxis(self.data, source, destination)
-        return self.record(y, (self, lambda g: np.moveaxis(g, destination, source)))
 
     T = property(lambda self: self.permute(*reversed(range(self.ndim))))
     mT = property(lambda self: self.transpose(-2, -1))
@@ -110,9 +111,10 @@ class Tensor(Reductions):
         return self.reshape(np.expand_dims(self.data, dim).shape)
 
     def squeeze(self, dim: int | None = None) -> Tensor:
-        if dim is None:
-            return self.reshape(np.squeeze(self.data).shape)
-        return self.reshape(np.squeeze(self.data, dim).shape) if self.shape[dim] == 1 else self
+        """Without the axis, or without all axes, of length 1."""
+        if dim is not None and self.shape[dim] != 1:
+            return self
+        return self.reshape(np.squeeze(self.data, dim).shape)
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         first, last = start_dim % max(1, self.ndim), end_dim % max(1, self.ndim)
@@ -128,10 +130,6 @@ class Tensor(Reductions):
         own = (1,) * (len(sizes) - self.ndim) + self.shape
         sizes = tuple(o if s == -1 else s for o, s in zip(own, sizes, strict=True))
         return self.record(np.broadcast_to(self.data, sizes), (self, lambda g: g))
-
-    def roll(self, shifts: int, dims: int) -> Tensor:
-        y = np.roll(self.data, shifts, dims)
-        return self.record(y, (self, lambda g: np.roll(g, -shifts, dims)))
 
     def flip(self, *dims: Any) -> Tensor:
         axes = sizes_of(dims)
@@ -164,20 +162,19 @@ class Tensor(Reductions):
         self.rewrite(self.record(whole, (self, lambda g: g * hole), (given, lambda g: g[index])))
 
     def narrow(self, dim: int, start: int, length: int) -> Tensor:
-        index: list[Any] = [slice(None)] * self.ndim
-        index[dim] = slice(start, start + length)
-        return self[tuple(index)]
+        before = (slice(None),) * (dim % self.ndim)
+        return self[(*before, slice(start, start + length))]
 
     def split(self, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
         """Pieces along an axis: of one size (the last may be shorter), or of the given sizes."""
         n = self.shape[dim]
-        if isinstance(split_size, int):
-            step = split_size
-            split_size = [min(step, n - i) for i in range(0, n, step)]
-        starts = np.cumsum([0, *split_size])
-        if starts[-1] != n:
-            raise RuntimeError(f"split sizes {list(split_size)} do not sum to {n} (dim {dim})")
-        return tuple(self.narrow(dim, i, k) for i, k in zip(starts, split_size, strict=False))
+        sizes = split_size
+        if isinstance(sizes, int):
+            sizes = [min(sizes, n - start) for start in range(0, n, sizes)]
+        if sum(sizes) != n:
+            raise RuntimeError(f"split sizes {list(sizes)} do not sum to {n} (dim {dim})")
+        starts = itertools.accumulate(sizes, initial=0)
+        return tuple(self.narrow(dim, at, size) for at, size in zip(starts, sizes, strict=False))
 
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         return self.split(-(-self.shape[dim] // chunks), dim)
@@ -217,19 +214,13 @@ class Tensor(Reductions):
         """The same memory without history."""
         return Tensor(self.data)
 
-    def clone(self) -> Tensor:
-        return self.record(self.data.copy(), (self, lambda g: g))
-
     def contiguous(self) -> Any:
         return self
 
     def numpy(self) -> Array:
         """The array itself; a tensor in a graph must be detached first, so that none is lost."""
         if self.requires_grad:
-            raise RuntimeError(
-                "Can't call numpy() on Tensor that requires grad. "
-                "Use tensor.detach().numpy() instead."
-            )
+            raise RuntimeError("Can't call numpy() on a tensor that requires grad: detach() it")
         return self.data
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
@@ -264,7 +255,7 @@ class Tensor(Reductions):
     # In place
     def copy_(self, other: Tensor) -> Tensor:
         """Overwrite the values (within `no_grad()` for a parameter)."""
-        return self.rewrite(Tensor(np.broadcast_to(other.data, self.shape)))
+        return self.rewrite(other)
 
     def fill_(self, value: Any) -> Tensor:
         self.data[...] = value
@@ -275,3 +266,6 @@ class Tensor(Reductions):
 
     float, half, double = _cast(np.float32), _cast(np.float16), _cast(np.float64)
     long, int, bool = _cast(np.int64), _cast(np.int32), _cast(np.bool_)
+
+
+Node._kind = Tensor

@@ -120,19 +120,27 @@ def softmax_vjp(g: Array, y: Array, axis: int) -> Array:
     return np.asarray(y * (g - (g * y).sum(axis, keepdims=True)))
 
 
+def _scale(x: Array, weight: Array, eps: float) -> tuple[Array, tuple[int, ...]]:
+    """1 / sqrt(mean(x²) + eps) over the last axes, as many as weight has, and these axes."""
+    axes = tuple(range(-weight.ndim, 0))
+    return 1 / np.sqrt((x * x).mean(axes, keepdims=True) + eps), axes
+
+
 def rms_norm(x: Array, weight: Array, eps: float) -> Array:
-    """x / sqrt(mean(x²) + eps) * weight for each row of x (rows, n)."""
-    return np.asarray(x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * weight)
+    """x / sqrt(mean(x²) + eps) * weight over the last axes, as many as weight has."""
+    return np.asarray(x * _scale(x, weight, eps)[0] * weight)
 
 
-def rms_norm_vjp(g: Array, x: Array, weight: Array, eps: float, which: int) -> Array:
-    """The gradient of rms_norm's x (which = 0) or weight (which = 1)."""
-    scale = 1 / np.sqrt((x * x).mean(-1, keepdims=True) + eps)
-    y = x * scale
-    if which == 1:
-        return np.asarray((g * y).sum(0))
-    g = g * weight
-    return np.asarray(scale * (g - y * (g * y).mean(-1, keepdims=True)))
+def rms_norm_vjp(g: Array, x: Array, weight: Array, eps: float) -> Array:
+    """The gradient of rms_norm's x."""
+    scale, axes = _scale(x, weight, eps)
+    y, g = x * scale, g * weight
+    return np.asarray(scale * (g - y * (g * y).mean(axes, keepdims=True)))
+
+
+def rms_norm_weight_vjp(g: Array, x: Array, weight: Array, eps: float) -> Array:
+    """The gradient of rms_norm's weight."""
+    return np.asarray((g * x * _scale(x, weight, eps)[0]).reshape(-1, *weight.shape).sum(0))
 
 
 def silu(x: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -53,10 +54,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
 def _last(x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The axes to normalize over; RuntimeError if the input does not end in that shape."""
     if x.shape[x.ndim - len(shape) :] != tuple(shape):
-        raise RuntimeError(
-            f"Given normalized_shape={list(shape)}, expected input with shape "
-            f"[*, {', '.join(map(str, shape))}], but got input of size{list(x.shape)}"
-        )
+        raise RuntimeError(f"normalized_shape is {shape}, but the input's shape is {x.shape}")
     return tuple(range(-len(shape), 0))
 
 
@@ -66,7 +64,7 @@ def layer_norm(x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | No
 
     The variance is the mean square of what is left without the mean, so the rest is RMSNorm.
     """
-    dims, full = _last(x, normalized_shape), x.to(np.promote_types(x.dtype, np.float32))
+    dims, full = _last(x, normalized_shape), x.to(wide(x.data).dtype)
     y = rms_norm(full - full.mean(dims, keepdim=True), normalized_shape, weight, eps)
     return (y if bias is None else y + bias).to(x.dtype)
 
@@ -77,14 +75,13 @@ def rms_norm(x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None
     _last(x, normalized_shape)
     weight = create.ones(normalized_shape) if weight is None else weight
     small = float(np.finfo(wide(x.data).dtype).eps) if eps is None else eps
-    rows = x.data.reshape(-1, weight.numel())
-    y = compute(x.dtype, lambda x, w: kernel.rms_norm(x, w, small), rows, weight.data.ravel())
+    full, gain = wide(x.data), wide(weight.data)
+    y = compute(x.dtype, lambda *given: kernel.rms_norm(*given, small), full, gain)
 
-    def back(g: Array, which: int) -> Array:
-        given = g.reshape(rows.shape), wide(rows), wide(weight.data).ravel()
-        return kernel.rms_norm_vjp(*given, small, which).reshape((x, weight)[which].shape)
+    def back(vjp: Any) -> Any:
+        return lambda g: vjp(g, full, gain, small)
 
-    return x.record(y.reshape(x.shape), (x, lambda g: back(g, 0)), (weight, lambda g: back(g, 1)))
+    return x.record(y, (x, back(kernel.rms_norm_vjp)), (weight, back(kernel.rms_norm_weight_vjp)))
 
 
 def cross_entropy(input: Tensor, target: Tensor, ignore_index: int = -100,

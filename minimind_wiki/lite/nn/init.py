@@ -17,11 +17,11 @@ def uniform_(x: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
 
 
 def zeros_(x: Tensor) -> Tensor:
-    return x.fill_(0.0)
+    return x.fill_(0)
 
 
 def ones_(x: Tensor) -> Tensor:
-    return x.fill_(1.0)
+    return x.fill_(1)
 
 
 def _std(x: Tensor, a: float, mode: str, nonlinearity: str) -> float:
