@@ -20,7 +20,6 @@ from typing import Any
 from minimind_wiki.lite import nn, optim
 from minimind_wiki.lite.autograd import is_grad_enabled, no_grad
 from minimind_wiki.lite.create import *
-from minimind_wiki.lite.create import manual_seed, randn
 from minimind_wiki.lite.tensor import Tensor, unknown
 
 half, float, double, long, bool = float16, float32, float64, int64, bool_

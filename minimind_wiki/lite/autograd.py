@@ -11,6 +11,7 @@ equal.
 from __future__ import annotations
 
 import copy
+import heapq
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,7 +68,8 @@ class Node:
     __slots__ = ("_birth", "_inputs", "_retains", "data", "grad", "requires_grad")
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
-        self.data, self.grad = data, None
+        self.data = data
+        self.grad: Any = None
         self.requires_grad_(requires_grad)
         self._inputs: tuple[tuple[Node, Vjp], ...] | None = ()  # None when a backward freed them
         self._birth, self._retains = next(_births), False
@@ -103,13 +105,12 @@ class Node:
         the old values for the backward pass and this one takes over the new ones, so every name
         bound to it sees the change, as in PyTorch. RuntimeError if shape or kind would change.
         """
-        made = np.empty_like(self.data)
+        made = np.empty_like(self.data) if out.requires_grad else self.data
         try:
             np.copyto(made, out.data, casting="same_kind")
         except (TypeError, ValueError) as error:
             raise RuntimeError(f"this cannot be done in place: {error}") from None
         if not out.requires_grad:
-            self.data[...] = made
             return self
         if self.requires_grad and self.is_leaf:
             raise RuntimeError("a leaf that requires grad changes in place only in no_grad()")
@@ -130,9 +131,10 @@ class Node:
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
         start = np.ones_like(self.data) if gradient is None else gradient.data
         waiting: dict[int, tuple[Node, Array]] = {self._birth: (self, start)}
+        births = [-self._birth]  # of those that wait: a heap, the youngest on top
         with np.errstate(all="ignore"):
-            while waiting:
-                node, g = waiting.pop(max(waiting))
+            while births:
+                node, g = waiting.pop(-heapq.heappop(births))
                 if node.is_leaf or node._retains:
                     total = g if node.grad is None else node.grad.data + g
                     node.grad = self.record(total.astype(node.data.dtype))
@@ -142,5 +144,7 @@ class Node:
                     part = reduce_to(vjp(wide(g)), parent.data.shape)
                     if parent._birth in waiting:
                         part = waiting[parent._birth][1] + part
+                    else:
+                        heapq.heappush(births, -parent._birth)
                     waiting[parent._birth] = parent, part.astype(parent.data.dtype, copy=False)
                 node._inputs = node._inputs and None  # freed; a leaf stays one

@@ -94,7 +94,7 @@ def randperm(n: int) -> Tensor:
 def multinomial(weights: Tensor, num_samples: int, replacement: bool = False) -> Tensor:
     """Indices drawn with probabilities in proportion to the weights in the last axis.
 
-    The k smallest of Exp(1)/weight are a draw without replacement (Efraimidis & Spirakis 2006).
+    The k largest of weight/Exp(1) are a draw without replacement (Efraimidis & Spirakis 2006).
     """
     w = weights.data.astype(float64)
     if replacement and num_samples > 1:
@@ -102,9 +102,8 @@ def multinomial(weights: Tensor, num_samples: int, replacement: bool = False) ->
         return multinomial(rows, 1).squeeze(-1)
     if num_samples > np.count_nonzero(w, axis=-1).min():
         raise RuntimeError("cannot sample more than there are weights above zero")
-    with np.errstate(divide="ignore"):
-        keys = _generator.standard_exponential(w.shape) / w
-    return Tensor(np.argsort(keys, axis=-1)[..., :num_samples])
+    keys = w / _generator.standard_exponential(w.shape)
+    return Tensor(np.argsort(-keys, axis=-1)[..., :num_samples])
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

@@ -76,7 +76,7 @@ def rms_norm(x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None
     weight = create.ones(normalized_shape) if weight is None else weight
     small = float(np.finfo(wide(x.data).dtype).eps) if eps is None else eps
     full, gain = wide(x.data), wide(weight.data)
-    y = compute(x.dtype, lambda *given: kernel.rms_norm(*given, small), full, gain)
+    y = compute(x.dtype, lambda x, w: kernel.rms_norm(x, w, small), full, gain)
 
     def back(vjp: Any) -> Any:
         return lambda g: vjp(g, full, gain, small)
