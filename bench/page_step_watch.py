@@ -1,8 +1,8 @@
 # ruff: noqa: F821  (this text is appended to a training program and uses its names)
 """Runs in the page, after the program: a stopwatch around what lite calls. See page_step.py.
 
-While an operation works its name is on top of `working`; the functions that pass its gradient back are
-booked under the same name, as "backward".
+While an operation works its name is on top of `working`; the functions that pass its gradient back
+are booked under the same name, as "backward".
 """
 
 import time
