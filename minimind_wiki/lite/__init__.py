@@ -3,7 +3,14 @@
 `import minimind_wiki.lite as torch` gives the subset that the book uses, with PyTorch's names and
 meaning: a lab or an exercise runs unchanged in the page and, with torch imported in its place, on a
 laptop. It stands alone (numpy is all it needs, nothing else of this package is imported), and
-`tests/parity/test_lite.py` compares it with torch op by op, values and gradients.
+`tests/parity/test_lite*.py` compare it with torch op by op, values and gradients.
+
+It is meant to be read, in this order: `autograd` (the graph), `ops` (element by element, and the
+matrix product), `reductions` (along axes), `tensor` (shapes and parts), `create`, then `nn` and `optim`.
+All of that together is at most 900 lines of code, without blank lines, comments and docstrings
+(`tests/unit/test_house_lite.py` counts). Not counted are the page's tools, which stand for nothing
+of PyTorch's: `worker`, `checks`, `plot` and `training` run, check and draw what readers write, and
+`kernel` makes a few formulas quick in the page without changing what they mean.
 
 >>> import minimind_wiki.lite as torch
 >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
