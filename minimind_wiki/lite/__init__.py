@@ -6,7 +6,7 @@ laptop. It stands alone (numpy is all it needs, nothing else of this package is 
 `tests/parity/test_lite*.py` compare it with torch op by op, values and gradients.
 
 It is meant to be read, in this order: `autograd` (the graph), `ops` (element by element, and the
-matrix product), `reductions` (along axes), `tensor` (shapes and parts), `create`, then `nn` and `optim`.
+matrix product), `reductions` (along axes), `tensor` (shapes and parts), `create`, `nn`, `optim`.
 All of that together is at most 900 lines of code, without blank lines, comments and docstrings
 (`tests/unit/test_house_lite.py` counts). Not counted are the page's tools, which stand for nothing
 of PyTorch's: `worker`, `checks`, `plot` and `training` run, check and draw what readers write, and

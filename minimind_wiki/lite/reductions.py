@@ -118,15 +118,26 @@ class Reductions(Operations):
         return self.record(y, (self, lambda g: np.flip(np.cumsum(np.flip(g, dim), axis=dim), dim)))
 
     def softmax(self, dim: int) -> Any:
-        """exp(x) / sum(exp(x)) along an axis, computed as if the largest value were 0."""
+        """exp(x) / sum(exp(x)) along an axis: positive, with sum 1 (Bridle 1990).
+
+        The largest value is subtracted first. That changes nothing in the quotient, exp cannot
+        overflow, and no accuracy is lost (Blanchard, Higham & Higham 2021). The gradient of the
+        input is y (g - sum(g y)), where y is the result and g its gradient.
+
+        >>> import minimind_wiki.lite as torch
+        >>> torch.tensor([[1000.0, 1000.0], [0.0, -2000.0]]).softmax(-1).tolist()
+        [[0.5, 0.5], [1.0, 0.0]]
+        """
         y = compute(floating(self.data.dtype), lambda x: kernel.softmax(x, dim), self.data)
         return self.record(y, (self, lambda g: kernel.softmax_vjp(g, y, dim)))
 
     def logsumexp(self: Any, dim: int, keepdim: bool = False) -> Any:
+        """log(sum(exp(x))) along an axis, with the largest value taken out as in softmax."""
         top = self.detach().max(dim, keepdim=True).values
         top = top.masked_fill(~top.isfinite(), 0.0)
         y = (self - top).exp().sum(dim, keepdim=True).log() + top
         return y if keepdim else y.squeeze(dim)
 
     def log_softmax(self: Any, dim: int) -> Any:
+        """x - logsumexp(x) along an axis: finite where the logarithm of softmax's 0 is not."""
         return self - self.logsumexp(dim, keepdim=True)

@@ -71,7 +71,10 @@ def layer_norm(x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | No
 
 def rms_norm(x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None = None,
              eps: float | None = None) -> Tensor:  # fmt: skip
-    """x / sqrt(mean(x²) + eps) * weight over the last axes (Zhang & Sennrich 2019)."""
+    """x / sqrt(mean(x²) + eps) * weight over the last axes (Zhang & Sennrich 2019).
+
+    One operation with its own gradients: a model calls it twice in each layer.
+    """
     _last(x, normalized_shape)
     weight = create.ones(normalized_shape) if weight is None else weight
     small = float(np.finfo(wide(x.data).dtype).eps) if eps is None else eps
@@ -86,9 +89,18 @@ def rms_norm(x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None
 
 def cross_entropy(input: Tensor, target: Tensor, ignore_index: int = -100,
                   reduction: str = "mean") -> Tensor:  # fmt: skip
-    """-log softmax(logits)[target], logits (N, classes, …) and targets (N, …) of integers.
+    """-log softmax(logits)[target]: nats by which the target surprises (Bridle 1990).
 
-    Where the target is `ignore_index` the loss is 0, and the mean does not count it.
+    Logits (N, classes, …) or (classes,), targets of integers (N, …) or (). Where the target is
+    `ignore_index` the loss is 0, and the mean does not count it. `reduction` is mean, sum, or none
+    for the losses one by one. The gradient of the logits is softmax, less 1 at the target.
+    RuntimeError for targets that are probabilities: take log_softmax and a sum for those.
+
+    >>> logits = create.zeros(1, 4, requires_grad=True)
+    >>> loss = cross_entropy(logits, create.tensor([2]))
+    >>> loss.backward()
+    >>> f"{loss.item():.4f}", logits.grad.tolist()
+    ('1.3863', [[0.25, 0.25, -0.75, 0.25]])
     """
     if target.dtype.kind == "f":
         raise RuntimeError("lite's cross_entropy takes integer targets, not probabilities")
