@@ -10,10 +10,12 @@ equal.
 
 from __future__ import annotations
 
+import copy
+import heapq
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -40,6 +42,11 @@ def is_grad_enabled() -> bool:
     return _recording
 
 
+def wide(x: Array) -> Array:
+    """float16 is a storage format: as in PyTorch on a CPU, the arithmetic is done in float32."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
 def reduce_to(gradient: Array, shape: tuple[int, ...]) -> Array:
     """Sum a gradient over the axes that broadcasting has added or stretched.
 
@@ -57,29 +64,27 @@ def reduce_to(gradient: Array, shape: tuple[int, ...]) -> Array:
 class Node:
     """An array, its gradient, and how it was made. `Tensor` adds the operations."""
 
-    reshape: Any  # defined by Tensor, as the two others: operations return Tensors
-    detach: Any
-    take_along_dim: Any
-    __slots__ = ("_birth", "_freed", "_inputs", "_retains", "data", "grad", "requires_grad")
+    _kind: ClassVar[Any]  # what results are: Tensor
+    __slots__ = ("_birth", "_inputs", "_retains", "data", "grad", "requires_grad")
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
-        if requires_grad and data.dtype.kind != "f":
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
         self.data = data
-        self.requires_grad = requires_grad
         self.grad: Any = None
-        self._inputs: tuple[tuple[Node, Vjp], ...] = ()
-        self._birth = next(_births)
-        self._freed = self._retains = False
+        self.requires_grad_(requires_grad)
+        self._inputs: tuple[tuple[Node, Vjp], ...] | None = ()  # None when a backward freed them
+        self._birth, self._retains = next(_births), False
 
     @property
     def is_leaf(self) -> bool:
         """True for what nobody computed: inputs and parameters. Only leaves keep their `.grad`."""
-        return not self._inputs and not self._freed
+        return self._inputs == ()
 
-    def _blank(self) -> Node:
-        """An object of the class that results have."""
-        return Node.__new__(Node)
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """Want a gradient, or none; RuntimeError if the dtype can have none."""
+        if requires_grad and self.data.dtype.kind != "f":
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        self.requires_grad = requires_grad
+        return self
 
     def retain_grad(self) -> None:
         """Keep `.grad` although this is the result of an operation."""
@@ -87,8 +92,7 @@ class Node:
 
     def record(self, data: Array, *inputs: tuple[Node, Vjp]) -> Any:
         """A new node holding `data`, which `inputs` explain."""
-        out = self._blank()
-        Node.__init__(out, np.asarray(data))
+        out = self._kind(np.asarray(data))
         if _recording and out.data.dtype.kind == "f":
             out._inputs = tuple(pair for pair in inputs if pair[0].requires_grad)
             out.requires_grad = bool(out._inputs)
@@ -99,31 +103,20 @@ class Node:
 
         Without history the same memory is overwritten. With history a copy of the old node keeps
         the old values for the backward pass and this one takes over the new ones, so every name
-        bound to it sees the change, as in PyTorch.
+        bound to it sees the change, as in PyTorch. RuntimeError if shape or kind would change.
         """
-        if out.data.shape != self.data.shape:
-            raise RuntimeError(
-                f"output with shape {list(self.data.shape)} doesn't match the broadcast shape "
-                f"{list(out.data.shape)}"
-            )
-        if not np.can_cast(out.data.dtype, self.data.dtype, "same_kind"):
-            raise RuntimeError(
-                f"result type {out.data.dtype} can't be cast to the desired output type "
-                f"{self.data.dtype}"
-            )
+        made = np.empty_like(self.data) if out.requires_grad else self.data
+        try:
+            np.copyto(made, out.data, casting="same_kind")
+        except (TypeError, ValueError) as error:
+            raise RuntimeError(f"this cannot be done in place: {error}") from None
         if not out.requires_grad:
-            self.data[...] = out.data
             return self
         if self.requires_grad and self.is_leaf:
-            raise RuntimeError(
-                "a leaf Variable that requires grad is being used in an in-place operation."
-            )
-        old = self._blank()
-        for slot in Node.__slots__:
-            setattr(old, slot, getattr(self, slot))
-        out._inputs = tuple((old if node is self else node, vjp) for node, vjp in out._inputs)
-        self.data, self.requires_grad = out.data.astype(self.data.dtype, copy=False), True
-        self._inputs, self._birth, self._freed = out._inputs, out._birth, False
+            raise RuntimeError("a leaf that requires grad changes in place only in no_grad()")
+        old, inputs = copy.copy(self), out._inputs or ()
+        self._inputs = tuple((old if node is self else node, vjp) for node, vjp in inputs)
+        self.data, self.requires_grad, self._birth = made, True, out._birth
         return self
 
     def backward(self, gradient: Node | None = None) -> None:
@@ -133,40 +126,25 @@ class Node:
         memory is freed on the way), or if `self` is not a single number and no `gradient` is given.
         """
         if not self.requires_grad:
-            raise RuntimeError(
-                "element 0 of tensors does not require grad and does not have a grad_fn"
-            )
+            raise RuntimeError("this tensor does not require grad, nor does what it was made of")
         if gradient is None and self.data.size != 1:
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
         start = np.ones_like(self.data) if gradient is None else gradient.data
-        pending: dict[int, tuple[Node, Array]] = {self._birth: (self, start)}
+        waiting: dict[int, tuple[Node, Array]] = {self._birth: (self, start)}
+        births = [-self._birth]  # of those that wait: a heap, the youngest on top
         with np.errstate(all="ignore"):
-            for node in self._ancestors():
-                _, g = pending.pop(node._birth)
+            while births:
+                node, g = waiting.pop(-heapq.heappop(births))
                 if node.is_leaf or node._retains:
                     total = g if node.grad is None else node.grad.data + g
                     node.grad = self.record(total.astype(node.data.dtype))
-                wide = g.astype(np.float32) if g.dtype == np.float16 else g
+                if node._inputs is None:
+                    raise RuntimeError("backward a second time needs the loss computed again")
                 for parent, vjp in node._inputs:
-                    part = reduce_to(vjp(wide), parent.data.shape)
-                    if parent._birth in pending:
-                        part = pending[parent._birth][1] + part
-                    pending[parent._birth] = (parent, part.astype(parent.data.dtype, copy=False))
-                node._freed, node._inputs = bool(node._inputs), ()
-
-    def _ancestors(self) -> list[Node]:
-        """All nodes that lead here, youngest first."""
-        found: dict[int, Node] = {}
-        stack: list[Node] = [self]
-        while stack:
-            node = stack.pop()
-            if node._birth in found:
-                continue
-            if node._freed:
-                raise RuntimeError(
-                    "Trying to backward through the graph a second time: its saved values were "
-                    "freed by the first backward. Compute the loss again."
-                )
-            found[node._birth] = node
-            stack.extend(parent for parent, _ in node._inputs)
-        return [found[birth] for birth in sorted(found, reverse=True)]
+                    part = reduce_to(vjp(wide(g)), parent.data.shape)
+                    if parent._birth in waiting:
+                        part = waiting[parent._birth][1] + part
+                    else:
+                        heapq.heappush(births, -parent._birth)
+                    waiting[parent._birth] = parent, part.astype(parent.data.dtype, copy=False)
+                node._inputs = node._inputs and None  # freed; a leaf stays one

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minimind_wiki.lite.autograd import Array
-from minimind_wiki.lite.tensor import Tensor
+from minimind_wiki.lite.tensor import Tensor, sizes_of
 
 float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
 int64, bool_ = np.dtype("int64"), np.dtype("bool")
@@ -40,20 +40,16 @@ def from_numpy(array: Array) -> Tensor:
     return Tensor(array)
 
 
-def _shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
-
-
 def full(shape: tuple[int, ...], value: Any, dtype: Any = None) -> Tensor:
     return tensor(np.full(shape, value), dtype or (float32 if isinstance(value, float) else None))
 
 
 def zeros(*shape: Any, dtype: Any = float32, requires_grad: bool = False) -> Tensor:
-    return Tensor(np.zeros(_shape(shape), dtype), requires_grad)
+    return Tensor(np.zeros(sizes_of(shape), dtype), requires_grad)
 
 
 def ones(*shape: Any, dtype: Any = float32, requires_grad: bool = False) -> Tensor:
-    return Tensor(np.ones(_shape(shape), dtype), requires_grad)
+    return Tensor(np.ones(sizes_of(shape), dtype), requires_grad)
 
 
 empty = zeros
@@ -77,14 +73,13 @@ def arange(*limits: float, dtype: Any = None) -> Tensor:
 
 def randn(*shape: Any, dtype: Any = float32, requires_grad: bool = False) -> Tensor:
     """Independent values from the standard normal distribution."""
-    return Tensor(
-        _generator.standard_normal(_shape(shape), np.float32).astype(dtype), requires_grad
-    )
+    values = _generator.standard_normal(sizes_of(shape), np.float32)
+    return Tensor(values.astype(dtype), requires_grad)
 
 
 def rand(*shape: Any, dtype: Any = float32, requires_grad: bool = False) -> Tensor:
     """Independent values, uniform in [0, 1)."""
-    return Tensor(_generator.random(_shape(shape), np.float32).astype(dtype), requires_grad)
+    return Tensor(_generator.random(sizes_of(shape), np.float32).astype(dtype), requires_grad)
 
 
 def randint(low: int, high: int, size: tuple[int, ...]) -> Tensor:
@@ -99,17 +94,16 @@ def randperm(n: int) -> Tensor:
 def multinomial(weights: Tensor, num_samples: int, replacement: bool = False) -> Tensor:
     """Indices drawn with probabilities in proportion to the weights in the last axis.
 
-    The k smallest of Exp(1)/weight are a draw without replacement (Efraimidis & Spirakis 2006).
+    The k largest of weight/Exp(1) are a draw without replacement (Efraimidis & Spirakis 2006).
     """
     w = weights.data.astype(float64)
     if replacement and num_samples > 1:
-        draws = [multinomial(weights, 1) for _ in range(num_samples)]
-        return cat(draws, -1)
+        rows = weights.unsqueeze(-2).expand(*w.shape[:-1], num_samples, -1)
+        return multinomial(rows, 1).squeeze(-1)
     if num_samples > np.count_nonzero(w, axis=-1).min():
         raise RuntimeError("cannot sample more than there are weights above zero")
-    with np.errstate(divide="ignore"):
-        keys = _generator.standard_exponential(w.shape) / w
-    return Tensor(np.argsort(keys, axis=-1)[..., :num_samples])
+    keys = w / _generator.standard_exponential(w.shape)
+    return Tensor(np.argsort(-keys, axis=-1)[..., :num_samples])
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

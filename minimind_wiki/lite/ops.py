@@ -1,7 +1,6 @@
 """What tensors can do element by element, and the matrix product.
 
-Each operation is its value and, for each input, one line that passes the gradient back. float16 is
-a storage format: as in PyTorch on a CPU, the arithmetic is done in float32 and rounded once.
+Each operation is its value and, for each input, one line that passes the gradient back.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ _CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}
 
 def compute(dtype: Any, fn: Callable[..., Any], *arrays: Array) -> Array:
     """`fn` of the arrays in `dtype`; float16 is computed in float32 and rounded at the end."""
-    wide = np.float32 if dtype == np.float16 else dtype
+    within = np.float32 if dtype == np.float16 else dtype
     with np.errstate(all="ignore"):  # inf and nan are answers here, not accidents
-        made = np.asarray(fn(*(a.astype(wide, copy=False) for a in arrays)))
+        made = np.asarray(fn(*(a.astype(within, copy=False) for a in arrays)))
         return made.astype(dtype, copy=False)
 
 
@@ -37,22 +36,22 @@ def result_type(a: Array, b: Array, b_is_number: bool = False) -> Any:
     return np.promote_types(a.dtype, b.dtype)
 
 
-def floating(dtype: Any) -> Any:
-    """The dtype itself if it is a floating one, else float32."""
-    return dtype if np.dtype(dtype).kind == "f" else np.dtype("float32")
+def floating(dtype: Any, otherwise: str = "float32") -> Any:
+    """The dtype itself if it is a floating one."""
+    return dtype if dtype.kind == "f" else np.dtype(otherwise)
 
 
-def _unary(fn: Callable[[Array], Array], slope: Callable[[Array, Array], Array]) -> Any:
+def _unary(fn: Any, slope: Callable[[Array, Array], Any], dtype_of: Any = floating) -> Any:
     """An elementwise method; `slope(x, y)` is its derivative."""
 
     def method(self: Any) -> Any:
-        y = compute(floating(self.data.dtype), fn, self.data)
+        y = compute(dtype_of(self.data.dtype), fn, self.data)
         return self.record(y, (self, lambda g: g * slope(self.data, y)))
 
     return method
 
 
-def _binary(fn: Any, to_a: Any, to_b: Any, dtype_of: Any = lambda t: t, swap: bool = False) -> Any:
+def _binary(fn: Any, to_a: Any, to_b: Any, dtype_of: Any = np.dtype, swap: bool = False) -> Any:
     """An elementwise operator; `to_a(g, a, b, y)` and `to_b` pass the gradient back."""
 
     def method(self: Any, other: Any) -> Any:
@@ -61,15 +60,13 @@ def _binary(fn: Any, to_a: Any, to_b: Any, dtype_of: Any = lambda t: t, swap: bo
             raise TypeError(f"a Tensor and a {type(other).__name__} cannot be combined")
         them = Node(np.asarray(other)) if number else other
         dtype = dtype_of(result_type(self.data, them.data, number))
-        left, right = (them, self) if swap else (self, them)
-        a, b = left.data, right.data
+        one, two = (them, self) if swap else (self, them)
+        a, b = one.data, two.data
         try:
             y = compute(dtype, fn, a, b)
         except ValueError:
             raise RuntimeError(f"shapes {a.shape} and {b.shape} do not broadcast") from None
-        return self.record(
-            y, (left, lambda g: to_a(g, a, b, y)), (right, lambda g: to_b(g, a, b, y))
-        )
+        return self.record(y, (one, lambda g: to_a(g, a, b, y)), (two, lambda g: to_b(g, a, b, y)))
 
     return method
 
@@ -134,7 +131,9 @@ class Operations(Node):
     __and__, __or__, __xor__ = _flat(np.bitwise_and), _flat(np.bitwise_or), _flat(np.bitwise_xor)
     __floordiv__, __hash__ = _flat(np.floor_divide), object.__hash__
 
-    relu = _unary(lambda x: np.maximum(x, 0), lambda x, y: x > 0)
+    relu = _unary(lambda x: np.maximum(x, 0), lambda x, y: x > 0, np.dtype)
+    abs = _unary(np.abs, lambda x, y: np.sign(x), np.dtype)
+    __neg__ = _unary(np.negative, lambda x, y: -1, np.dtype)
     exp = _unary(np.exp, lambda x, y: y)
     log = _unary(np.log, lambda x, y: 1 / x)
     log2 = _unary(np.log2, lambda x, y: 1 / (x * math.log(2)))
@@ -142,52 +141,36 @@ class Operations(Node):
     cos = _unary(np.cos, lambda x, y: -np.sin(x))
     tanh = _unary(np.tanh, lambda x, y: 1 - y * y)
     sigmoid = _unary(lambda x: 1 / (1 + np.exp(-x)), lambda x, y: y * (1 - y))
-    erf = _unary(lambda x: _erf(x), lambda x, y: 2 / math.sqrt(math.pi) * np.exp(-x * x))
+    erf = _unary(_erf, lambda x, y: 2 / math.sqrt(math.pi) * np.exp(-x * x))
+    square = _unary(np.square, lambda x, y: 2 * x, np.dtype)
     sqrt = _unary(np.sqrt, lambda x, y: 0.5 / y)
     rsqrt = _unary(lambda x: 1 / np.sqrt(x), lambda x, y: -0.5 * y * y * y)
-
-    def __neg__(self) -> Any:
-        return self.record(-self.data, (self, lambda g: -g))
-
-    def abs(self) -> Any:
-        """|x|, with gradient 0 at 0."""
-        return self.record(np.abs(self.data), (self, lambda g: g * np.sign(self.data)))
-
-    def square(self) -> Any:
-        """x times x."""
-        return self * self
 
     def clamp(self, min: Any = None, max: Any = None) -> Any:
         """Between two numbers; the gradient passes where the value was not changed."""
         y = np.clip(self.data, min, max)
         return self.record(y, (self, lambda g: g * (y == self.data)))
 
-    def masked_fill(self, mask: Node, value: float) -> Any:
-        """`value` where the mask is true."""
-        y = np.where(mask.data, np.asarray(value, self.data.dtype), self.data)
-        return self.record(y, (self, lambda g: np.where(mask.data, 0, g)))
+    def masked_fill(self, mask: Any, value: float) -> Any:
+        """`value` where the mask is true, in the dtype of this."""
+        return self.where(~mask, self.data.dtype.type(value))
 
     def where(self, condition: Node, other: Any) -> Any:
         """This where the condition is true, else `other`."""
-        them = other if isinstance(other, Node) else Node(np.asarray(other))
-        c, number = condition.data, not isinstance(other, Node)
-        y = np.where(c, self.data, them.data).astype(result_type(self.data, them.data, number))
-        return self.record(
-            y, (self, lambda g: np.where(c, g, 0)), (them, lambda g: np.where(c, 0, g))
-        )
+        c = condition.data
+        to_self, to_other = lambda g, *_: np.where(c, g, 0), lambda g, *_: np.where(c, 0, g)
+        return _binary(lambda a, b: np.where(c, a, b), to_self, to_other)(self, other)
 
-    def __matmul__(self, other: Any) -> Any:
+    def __matmul__(self: Any, other: Any) -> Any:
         """The matrix product over the last two axes; the others broadcast.
 
         RuntimeError if the dtypes differ or the inner sizes do not match.
         """
         a, b = self.data, other.data
         if a.dtype != b.dtype:
-            raise RuntimeError(
-                f"expected m1 and m2 to have the same dtype, but got: {a.dtype} != {b.dtype}"
-            )
+            raise RuntimeError(f"@ needs the same dtype twice, and got {a.dtype} and {b.dtype}")
         if a.ndim == 1:
-            return (self.reshape(1, -1) @ other).squeeze(-2 if b.ndim > 1 else 0)
+            return (self.reshape(1, -1) @ other).squeeze(-min(2, b.ndim))
         if b.ndim == 1:
             return (self @ other.reshape(-1, 1)).squeeze(-1)
         if a.shape[-1] != b.shape[-2]:
@@ -196,13 +179,10 @@ class Operations(Node):
         if a.ndim > 2 and b.ndim == 2:  # one product of tall matrices, not many of small ones
             return (self.reshape(-1, a.shape[-1]) @ other).reshape(*a.shape[:-1], b.shape[-1])
 
-        def turned(x: Array, like: Array) -> Array:
-            return x.swapaxes(-1, -2).astype(like.dtype, copy=False)
-
         return self.record(
             compute(a.dtype, kernel.matmul, a, b),
-            (self, lambda g: kernel.matmul(g, turned(b, g))),
-            (other, lambda g: kernel.matmul(turned(a, g), g)),
+            (self, lambda g: kernel.matmul(g, b.swapaxes(-1, -2))),
+            (other, lambda g: kernel.matmul(a.swapaxes(-1, -2), g)),
         )
 
     matmul = __matmul__

@@ -53,11 +53,8 @@ class SGD(Optimizer):
     """x -= lr v, where the velocity is v = momentum v + grad (+ weight_decay x)."""
 
     defaults: ClassVar[Settings] = {
-        "lr": 1e-3,
-        "momentum": 0.0,
-        "weight_decay": 0.0,
-        "nesterov": False,
-    }
+        "lr": 1e-3, "momentum": 0.0, "weight_decay": 0.0, "nesterov": False
+    }  # fmt: skip
 
     def move(self, x: Array, grad: Array, group: Settings, state: Settings) -> None:
         if group["weight_decay"]:
@@ -76,11 +73,8 @@ class AdamW(Optimizer):
     """
 
     defaults: ClassVar[Settings] = {
-        "lr": 1e-3,
-        "betas": (0.9, 0.999),
-        "eps": 1e-8,
-        "weight_decay": 1e-2,
-    }
+        "lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 1e-2
+    }  # fmt: skip
 
     def move(self, x: Array, grad: Array, group: Settings, state: Settings) -> None:
         if not state:

@@ -1,19 +1,17 @@
 """Sums, means, largest values and probabilities along axes, by PyTorch's names.
 
 `dim` is an axis, several axes, or None for all of them; `keepdim` keeps them with length 1, so that
-the result broadcasts against the input. numpy's names `axis` and `keepdims` are understood too.
+the result broadcasts against the input. As in PyTorch, numpy's names `axis` and `keepdims` will do.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minimind_wiki.lite import kernel
-from minimind_wiki.lite.autograd import Array
+from minimind_wiki.lite.autograd import Array, wide
 from minimind_wiki.lite.ops import Operations, compute, floating
 
 Dim = int | tuple[int, ...] | None
@@ -26,23 +24,6 @@ class Found(NamedTuple):
     indices: Any
 
 
-def _numpy_names(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Also take `axis` for `dim` and `keepdims` for `keepdim`, as PyTorch does."""
-
-    @functools.wraps(method)
-    def renamed(self: Any, *args: Any, **kwargs: Any) -> Any:
-        for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")):
-            if theirs in kwargs:
-                kwargs[ours] = kwargs.pop(theirs)
-        return method(self, *args, **kwargs)
-
-    return renamed
-
-
-def _wide(x: Array) -> Array:
-    return x.astype(np.promote_types(x.dtype, np.float32), copy=False)
-
-
 def _counted(fn: Any) -> Any:
     """A reduction whose result is no number that could have a gradient."""
     return lambda self, dim=None, keepdim=False: self.record(
@@ -50,101 +31,79 @@ def _counted(fn: Any) -> Any:
     )
 
 
+def _extreme(name: str) -> Any:
+    def method(self: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+        if dim is None:  # equal values share the gradient
+            y = getattr(np, name)(self.data)
+            hit = self.data == y
+            return self.record(y, (self, lambda g: g * hit / hit.sum()))
+        where = getattr(self, "arg" + name)(dim, keepdim=True)
+        found = Found(self.take_along_dim(where, dim), where)
+        return found if keepdim else Found(*(part.squeeze(dim) for part in found))
+
+    return method
+
+
 class Reductions(Operations):
     """What makes one number of many."""
 
     __slots__ = ()
 
-    def _reduce(self, fn: Any, dim: Dim, keepdim: bool, slope: Callable[[], Any]) -> Any:
-        def vjp(g: Array) -> Array:
-            if dim is not None and not keepdim:
-                g = np.expand_dims(g, dim)
-            return np.broadcast_to(g, self.data.shape) * slope()
+    def sum(self, dim: Dim = None, keepdim: bool = False, axis: Dim = None,
+            keepdims: bool = False) -> Any:  # fmt: skip
+        """The sum; of integers an integer, of float16 accumulated in float32."""
+        dim, keepdim = dim if axis is None else axis, keepdim or keepdims
 
-        if self.data.dtype.kind != "f" and fn is not np.sum:
-            raise RuntimeError(
-                f"could not infer output dtype. Input dtype must be either a floating point or "
-                f"complex dtype. Got: {self.data.dtype}"
-            )
-        dtype = self.data.dtype if self.data.dtype.kind == "f" else np.dtype("int64")
-        y = compute(dtype, lambda x: fn(x, axis=dim, keepdims=keepdim), self.data)
+        def vjp(g: Array) -> Array:
+            g = g if dim is None or keepdim else np.expand_dims(g, dim)
+            return np.broadcast_to(g, self.data.shape)
+
+        dtype = floating(self.data.dtype, "int64")
+        y = compute(dtype, lambda x: np.sum(x, axis=dim, keepdims=keepdim), self.data)
         return self.record(y, (self, vjp))
 
-    def _count(self, dim: Dim) -> int:
-        axes = range(self.data.ndim) if dim is None else (dim if isinstance(dim, tuple) else (dim,))
-        return int(np.prod([self.data.shape[i] for i in axes]))
+    def _wide(self: Any) -> Any:
+        if self.dtype.kind != "f":
+            raise RuntimeError(f"a mean or a norm needs a floating point dtype, not {self.dtype}")
+        return self.to(wide(self.data).dtype)
 
-    @_numpy_names
-    def sum(self, dim: Dim = None, keepdim: bool = False) -> Any:
-        """The sum; of integers an integer, of float16 accumulated in float32."""
-        return self._reduce(np.sum, dim, keepdim, lambda: 1)
-
-    @_numpy_names
-    def mean(self, dim: Dim = None, keepdim: bool = False) -> Any:
+    def mean(self, *dim: Any, **keepdim: Any) -> Any:
         """The mean. RuntimeError for integers, whose mean has no integer dtype."""
-        return self._reduce(np.mean, dim, keepdim, lambda: 1 / self._count(dim))
+        total = self._wide().sum(*dim, **keepdim)
+        return (total / (self.data.size // total.data.size)).to(self.data.dtype)
 
-    @_numpy_names
-    def var(
-        self, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int = 1
-    ) -> Any:
+    def var(self, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *,
+            correction: int = 1) -> Any:  # fmt: skip
         """Variance; as in PyTorch it divides by n - 1 unless `unbiased=False`."""
-        ddof, wide = correction if unbiased else 0, _wide(self.data)
+        x = self._wide()
+        total = (x - x.mean(dim, keepdim=True)).square().sum(dim, keepdim)
+        less = correction if unbiased else 0
+        return (total / (self.data.size // total.data.size - less)).to(self.data.dtype)
 
-        def slope() -> Array:
-            return 2 / (self._count(dim) - ddof) * (wide - wide.mean(axis=dim, keepdims=True))
-
-        return self._reduce(lambda x, **where: np.var(x, ddof=ddof, **where), dim, keepdim, slope)
-
-    @_numpy_names
-    def std(
-        self, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *, correction: int = 1
-    ) -> Any:
+    def std(self, *dim: Any, **settings: Any) -> Any:
         """The root of `var`, with the same arguments."""
-        return self.var(dim, unbiased, keepdim, correction=correction).sqrt()
+        return self.var(*dim, **settings).sqrt()
 
     def norm(self, p: float = 2, dim: Dim = None, keepdim: bool = False) -> Any:
         """Euclidean length (p=2, the only one here); its gradient at the zero vector is zero."""
         if p != 2:
             raise ValueError("lite knows the norm with p=2 only")
+        total = self._wide().square().sum(dim, keepdim)
+        root = total.masked_fill(total == 0, 1).sqrt()
+        return root.masked_fill(total == 0, 0).to(self.data.dtype)
 
-        def length(x: Array, axis: Dim, keepdims: bool) -> Array:
-            return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
-
-        def slope() -> Array:
-            lengths = length(_wide(self.data), dim, True)
-            return _wide(self.data) / np.where(lengths == 0, 1, lengths)
-
-        return self._reduce(length, dim, keepdim, slope)
-
-    # The largest and the smallest
-    def _extreme(self, fn: Any, arg: Any, dim: int | None, keepdim: bool) -> Any:
-        if dim is None:  # equal values share the gradient
-            y = fn(self.data)
-            hit = self.data == y
-            return self.record(y, (self, lambda g: g * hit / hit.sum()))
-        where = np.expand_dims(arg(self.data, axis=dim), dim)
-        found = self.take_along_dim(self.record(where), dim)
-        pair = Found(found, self.record(where))
-        return pair if keepdim else Found(*(part.squeeze(dim) for part in pair))
-
-    def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The largest value; with `dim` a pair (values, indices)."""
-        return self._extreme(np.max, np.argmax, dim, keepdim)
-
-    def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The smallest value; with `dim` a pair (values, indices)."""
-        return self._extreme(np.min, np.argmin, dim, keepdim)
+    # The largest and the smallest value; with `dim` a pair (values, indices)
+    max, min = _extreme("max"), _extreme("min")
 
     def argsort(self, dim: int = -1, descending: bool = False) -> Any:
         data = -self.data if descending else self.data
         return self.record(np.argsort(data, axis=dim, kind="stable"))
 
-    def sort(self, dim: int = -1, descending: bool = False) -> Found:
+    def sort(self: Any, dim: int = -1, descending: bool = False) -> Found:
         indices = self.argsort(dim, descending)
         return Found(self.take_along_dim(indices, dim), indices)
 
-    def topk(self, k: int, dim: int = -1, largest: bool = True) -> Found:
+    def topk(self: Any, k: int, dim: int = -1, largest: bool = True) -> Found:
         """The k largest along an axis, the largest first."""
         indices = self.argsort(dim, largest).narrow(dim, 0, k)
         return Found(self.take_along_dim(indices, dim), indices)
@@ -155,20 +114,30 @@ class Reductions(Operations):
     # Along an axis
     def cumsum(self, dim: int) -> Any:
         """Running sums; the gradient runs the other way."""
-        dtype = self.data.dtype if self.data.dtype.kind == "f" else np.dtype("int64")
-        y = compute(dtype, lambda x: np.cumsum(x, axis=dim), self.data)
+        y = compute(floating(self.data.dtype, "int64"), lambda x: x.cumsum(dim), self.data)
         return self.record(y, (self, lambda g: np.flip(np.cumsum(np.flip(g, dim), axis=dim), dim)))
 
     def softmax(self, dim: int) -> Any:
-        """exp(x) / sum(exp(x)) along an axis, computed as if the largest value were 0."""
+        """exp(x) / sum(exp(x)) along an axis: positive, with sum 1 (Bridle 1990).
+
+        The largest value is subtracted first. That changes nothing in the quotient, exp cannot
+        overflow, and no accuracy is lost (Blanchard, Higham & Higham 2021). The gradient of the
+        input is y (g - sum(g y)), where y is the result and g its gradient.
+
+        >>> import minimind_wiki.lite as torch
+        >>> torch.tensor([[1000.0, 1000.0], [0.0, -2000.0]]).softmax(-1).tolist()
+        [[0.5, 0.5], [1.0, 0.0]]
+        """
         y = compute(floating(self.data.dtype), lambda x: kernel.softmax(x, dim), self.data)
         return self.record(y, (self, lambda g: kernel.softmax_vjp(g, y, dim)))
 
-    def logsumexp(self, dim: int, keepdim: bool = False) -> Any:
+    def logsumexp(self: Any, dim: int, keepdim: bool = False) -> Any:
+        """log(sum(exp(x))) along an axis, with the largest value taken out as in softmax."""
         top = self.detach().max(dim, keepdim=True).values
         top = top.masked_fill(~top.isfinite(), 0.0)
         y = (self - top).exp().sum(dim, keepdim=True).log() + top
         return y if keepdim else y.squeeze(dim)
 
-    def log_softmax(self, dim: int) -> Any:
+    def log_softmax(self: Any, dim: int) -> Any:
+        """x - logsumexp(x) along an axis: finite where the logarithm of softmax's 0 is not."""
         return self - self.logsumexp(dim, keepdim=True)

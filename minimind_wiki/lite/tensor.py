@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,14 @@ from minimind_wiki.lite.autograd import Array, Node
 from minimind_wiki.lite.reductions import Reductions
 
 
-def _list(shape: tuple[Any, ...]) -> tuple[int, ...]:
+def unknown(what: str, name: str, names: Iterable[str]) -> AttributeError:
+    """The error for a name that is not there, with those that are near to it."""
+    close = [] if name.startswith("__") else difflib.get_close_matches(name, names)
+    hint = f"; near it: {', '.join(close)}" if close else ""
+    return AttributeError(f"{what} has no '{name}'{hint}. PyTorch may have it.")
+
+
+def sizes_of(shape: tuple[Any, ...]) -> tuple[int, ...]:
     """Sizes or axes, given one by one or as one sequence."""
     return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
 
@@ -28,6 +36,17 @@ def _cast(dtype: Any) -> Any:
     return lambda self: self.to(dtype)
 
 
+def _linear(fn: Any, back: Any) -> Any:
+    """A method that moves or copies values; `back` moves their gradients the other way."""
+    return lambda self, *args: self.record(fn(self.data, *args), (self, lambda g: back(g, *args)))
+
+
+def _triangle(fn: Any) -> Any:
+    return lambda self, diagonal=0: self.record(
+        fn(self.data, diagonal), (self, lambda g: fn(g, diagonal))
+    )
+
+
 def _basic(index: Any) -> bool:
     """Whether an index can hit no place twice: numbers, slices, None and dots."""
     parts = index if isinstance(index, tuple) else (index,)
@@ -38,20 +57,15 @@ class Tensor(Reductions):
     """An n-dimensional array that remembers how it was computed.
 
     >>> x = Tensor(np.array([3.0, 4.0]), requires_grad=True)
-    >>> x.norm().backward()
+    >>> x.square().sum().backward()
     >>> x.grad.tolist()
-    [0.6, 0.8]
+    [6.0, 8.0]
     """
 
     __slots__ = ()
 
-    def _blank(self) -> Tensor:
-        return Tensor.__new__(Tensor)
-
     def __getattr__(self, name: str) -> Any:
-        close = difflib.get_close_matches(name, [n for n in dir(Tensor) if n[0] != "_"])
-        hint = f"; near it: {', '.join(close)}" if close else ""
-        raise AttributeError(f"lite's Tensor has no '{name}'{hint}. PyTorch's may have it.")
+        raise unknown("lite's Tensor", name, dir(Tensor))
 
     # What it is
     shape = property(lambda self: self.data.shape)
@@ -75,21 +89,20 @@ class Tensor(Reductions):
 
     # Shapes
     def reshape(self, *shape: Any) -> Tensor:
-        return self.record(self.data.reshape(_list(shape)), (self, lambda g: g.reshape(self.shape)))
+        return self.record(
+            self.data.reshape(sizes_of(shape)), (self, lambda g: g.reshape(self.shape))
+        )
 
     view = reshape
 
+    transpose = _linear(np.swapaxes, np.swapaxes)
+    movedim = _linear(np.moveaxis, lambda g, source, to: np.moveaxis(g, to, source))
+    roll = _linear(np.roll, lambda g, shifts, dims: np.roll(g, -shifts, dims))
+    clone = _linear(np.copy, lambda g: g)
+
     def permute(self, *dims: Any) -> Tensor:
-        back = np.argsort([d % self.ndim for d in _list(dims)])
-        return self.record(self.data.transpose(_list(dims)), (self, lambda g: g.transpose(back)))
-
-    def transpose(self, dim0: int, dim1: int) -> Tensor:
-        return self.record(self.data.swapaxes(dim0, dim1), (self, lambda g: g.swapaxes(dim0, dim1)))
-
-    def movedim(self, source: int, destination: int) -> Tensor:
-        order = list(range(self.ndim))
-        order.insert(destination % self.ndim, order.pop(source))
-        return self.permute(*order)
+        back = np.argsort([d % self.ndim for d in sizes_of(dims)])
+        return self.record(self.data.transpose(sizes_of(dims)), (self, lambda g: g.transpose(back)))
 
     T = property(lambda self: self.permute(*reversed(range(self.ndim))))
     mT = property(lambda self: self.transpose(-2, -1))
@@ -98,9 +111,10 @@ class Tensor(Reductions):
         return self.reshape(np.expand_dims(self.data, dim).shape)
 
     def squeeze(self, dim: int | None = None) -> Tensor:
-        if dim is None:
-            return self.reshape(np.squeeze(self.data).shape)
-        return self.reshape(np.squeeze(self.data, dim).shape) if self.shape[dim] == 1 else self
+        """Without the axis, or without all axes, of length 1."""
+        if dim is not None and self.shape[dim] != 1:
+            return self
+        return self.reshape(np.squeeze(self.data, dim).shape)
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         first, last = start_dim % max(1, self.ndim), end_dim % max(1, self.ndim)
@@ -112,17 +126,13 @@ class Tensor(Reductions):
 
     def expand(self, *shape: Any) -> Tensor:
         """Broadcast to a shape; -1 keeps a size."""
-        sizes = _list(shape)
+        sizes = sizes_of(shape)
         own = (1,) * (len(sizes) - self.ndim) + self.shape
         sizes = tuple(o if s == -1 else s for o, s in zip(own, sizes, strict=True))
         return self.record(np.broadcast_to(self.data, sizes), (self, lambda g: g))
 
-    def roll(self, shifts: int, dims: int) -> Tensor:
-        y = np.roll(self.data, shifts, dims)
-        return self.record(y, (self, lambda g: np.roll(g, -shifts, dims)))
-
     def flip(self, *dims: Any) -> Tensor:
-        axes = _list(dims)
+        axes = sizes_of(dims)
         return self.record(np.flip(self.data, axes), (self, lambda g: np.flip(g, axes)))
 
     def repeat_interleave(self, repeats: int, dim: int) -> Tensor:
@@ -152,20 +162,19 @@ class Tensor(Reductions):
         self.rewrite(self.record(whole, (self, lambda g: g * hole), (given, lambda g: g[index])))
 
     def narrow(self, dim: int, start: int, length: int) -> Tensor:
-        index: list[Any] = [slice(None)] * self.ndim
-        index[dim] = slice(start, start + length)
-        return self[tuple(index)]
+        before = (slice(None),) * (dim % self.ndim)
+        return self[(*before, slice(start, start + length))]
 
     def split(self, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
         """Pieces along an axis: of one size (the last may be shorter), or of the given sizes."""
         n = self.shape[dim]
-        if isinstance(split_size, int):
-            step = split_size
-            split_size = [min(step, n - i) for i in range(0, n, step)]
-        starts = np.cumsum([0, *split_size])
-        if starts[-1] != n:
-            raise RuntimeError(f"split sizes {list(split_size)} do not sum to {n} (dim {dim})")
-        return tuple(self.narrow(dim, i, k) for i, k in zip(starts, split_size, strict=False))
+        sizes = split_size
+        if isinstance(sizes, int):
+            sizes = [min(sizes, n - start) for start in range(0, n, sizes)]
+        if sum(sizes) != n:
+            raise RuntimeError(f"split sizes {list(sizes)} do not sum to {n} (dim {dim})")
+        starts = itertools.accumulate(sizes, initial=0)
+        return tuple(self.narrow(dim, at, size) for at, size in zip(starts, sizes, strict=False))
 
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         return self.split(-(-self.shape[dim] // chunks), dim)
@@ -173,31 +182,19 @@ class Tensor(Reductions):
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
         return tuple(part.squeeze(dim) for part in self.split(1, dim))
 
-    def take_along_dim(self, indices: Tensor, dim: int) -> Tensor:
-        """One index for each place along an axis, as numpy's take_along_axis."""
-
-        def vjp(g: Array) -> Array:
-            whole = np.zeros(self.shape, g.dtype)
-            places: list[Any] = list(np.indices(g.shape, sparse=True))
-            places[dim] = np.broadcast_to(indices.data, g.shape)
-            np.add.at(whole, tuple(places), g)
-            return whole
-
-        return self.record(np.take_along_axis(self.data, indices.data, dim), (self, vjp))
-
     def gather(self, dim: int, index: Tensor) -> Tensor:
-        """As take_along_dim, where `index` may be shorter than this along the other axes."""
-        sizes = [n if i == dim % self.ndim else index.shape[i] for i, n in enumerate(self.shape)]
-        return self[tuple(slice(n) for n in sizes)].take_along_dim(index, dim)
+        """One index for each place along an axis; `index` may be shorter along the others."""
+        places: list[Any] = list(np.indices(index.shape, sparse=True))
+        places[dim] = index
+        return self[tuple(places)]
 
-    def _triangle(self, fn: Any, diagonal: int) -> Tensor:
-        return self.record(fn(self.data, diagonal), (self, lambda g: fn(g, diagonal)))
+    def take_along_dim(self, indices: Tensor, dim: int) -> Tensor:
+        """As gather, where `indices` broadcast to the shape of this."""
+        sizes = list(self.shape)
+        sizes[dim] = indices.shape[dim]
+        return self.gather(dim, indices.expand(sizes))
 
-    def tril(self, diagonal: int = 0) -> Tensor:
-        return self._triangle(np.tril, diagonal)
-
-    def triu(self, diagonal: int = 0) -> Tensor:
-        return self._triangle(np.triu, diagonal)
+    tril, triu = _triangle(np.tril), _triangle(np.triu)
 
     def outer(self, other: Tensor) -> Tensor:
         return self[:, None] * other[None, :]
@@ -217,19 +214,13 @@ class Tensor(Reductions):
         """The same memory without history."""
         return Tensor(self.data)
 
-    def clone(self) -> Tensor:
-        return self.record(self.data.copy(), (self, lambda g: g))
-
     def contiguous(self) -> Any:
         return self
 
     def numpy(self) -> Array:
         """The array itself; a tensor in a graph must be detached first, so that none is lost."""
         if self.requires_grad:
-            raise RuntimeError(
-                "Can't call numpy() on Tensor that requires grad. "
-                "Use tensor.detach().numpy() instead."
-            )
+            raise RuntimeError("Can't call numpy() on a tensor that requires grad: detach() it")
         return self.data
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
@@ -262,15 +253,9 @@ class Tensor(Reductions):
         return f"tensor({body}{kind}{grad})"
 
     # In place
-    def requires_grad_(self, requires_grad: Any = True) -> Tensor:
-        if requires_grad and self.dtype.kind != "f":
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
-        self.requires_grad = requires_grad
-        return self
-
     def copy_(self, other: Tensor) -> Tensor:
         """Overwrite the values (within `no_grad()` for a parameter)."""
-        return self.rewrite(Tensor(np.broadcast_to(other.data, self.shape)))
+        return self.rewrite(other)
 
     def fill_(self, value: Any) -> Tensor:
         self.data[...] = value
@@ -281,3 +266,6 @@ class Tensor(Reductions):
 
     float, half, double = _cast(np.float32), _cast(np.float16), _cast(np.float64)
     long, int, bool = _cast(np.int64), _cast(np.int32), _cast(np.bool_)
+
+
+Node._kind = Tensor

@@ -174,6 +174,12 @@ for shape in [(1,), (3,), (2, 4), (5, 7), (2, 3, 9, 9), (2, 8, 13)]:
     compare("softmax_and_log", kernel.softmax_and_log, x)
     compare("silu", kernel.silu, 20 * x)
     compare("silu_vjp", kernel.silu_vjp, g, 5 * x.T if x.ndim == 1 else 5 * x)
+    for axes in (1, 2)[: x.ndim]:
+        w = draw(*shape[-axes:])
+        for name in ("rms_norm", "rms_norm_vjp", "rms_norm_weight_vjp"):
+            first = () if name == "rms_norm" else (g,)
+            for values in (x, 0 * x, draw(*shape[::-1]).T):
+                compare(name, lambda *a: getattr(kernel, name)(*a, 0.1), *first, values, w)
     if x.ndim > 1:
         compare("causal_softmax", kernel.causal_softmax, x)
 inf, nan = np.inf, np.nan
@@ -181,6 +187,8 @@ odd = [[-inf, 0, 1], [nan, 0, 1], [0, nan, 1], [-200, 0, -88], [3e38, 0, -3e38]]
 odd = np.array(odd, np.float32)
 compare("odd values", lambda x: kernel.softmax(x, -1), odd)
 assert kernel.softmax(odd, -1)[0, 0] == 0
+none = np.zeros((2, 5), np.float32)
+assert (kernel.rms_norm(none, none[0] + 1, 0.0) != 0).all(), "0 / 0 is nan, as in numpy"
 kernel.WORTH_IT = worth
 json.dumps(gaps)
 """

@@ -1,9 +1,14 @@
 """What costs time in the page: the matrix product and a few functions, by SIMD.
 
 In a browser numpy's float32 matmul is a plain loop and its exp takes one value at a time;
-`kernels.c` beside this file, compiled to an 11 KB WebAssembly library, does the same many times
+`kernels.c` beside this file, compiled to a 15 KB WebAssembly library, does the same many times
 faster. Everywhere else, for other dtypes, and whenever the library cannot be loaded, each function
 here is the numpy formula that it stands for: the kernels change the time, never the meaning.
+
+Which functions stand here is decided by a profile: `bench/page_step.py` tells, for the program of the
+playground in Chromium, the share that each operation has in a step, and with `--turns` what a fused
+one brings. Matrix products and attention take most of a step, softmax and its loss their part,
+RMSNorm took six per cent before it came here. AdamW takes less than one, so it stays plain numpy.
 """
 
 from __future__ import annotations
@@ -53,9 +58,19 @@ def _address(a: Array) -> int:
 
 
 def _call(name: str, *arguments: Any) -> None:
-    """Arrays go as the address of their values, None as a null pointer, the rest as integers."""
-    given = [_address(a) if isinstance(a, np.ndarray) else a or 0 for a in arguments]
+    """Arrays go as the address of their values, floats as float32, None as a null pointer."""
+    given = [
+        _address(a) if isinstance(a, np.ndarray)
+        else ctypes.c_float(a) if isinstance(a, float) else a or 0
+        for a in arguments
+    ]  # fmt: skip
     getattr(_library, name)(*given)
+
+
+def _rows(*arrays: Array) -> list[Array]:
+    """The arrays as the kernels read them, without gaps, and one like the last for the answer."""
+    given = [np.ascontiguousarray(a) for a in arrays]
+    return [*given, np.empty(given[-1].shape, np.float32)]
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -89,7 +104,7 @@ def softmax(x: Array, axis: int) -> Array:
 
 def _softmax(x: Array, period: int = 0) -> tuple[Array, Array]:
     """Softmax over the last axis, and the logarithm of the sum of exp (..., 1), by the kernel."""
-    x, y = np.ascontiguousarray(x), np.empty(x.shape, np.float32)
+    x, y = _rows(x)
     top, total = np.empty((2, *x.shape[:-1], 1), np.float32)
     _call("softmax", x, y, top, total, top.size, x.shape[-1], period)
     return y, top + np.log(total)
@@ -113,17 +128,55 @@ def softmax_and_log(x: Array) -> tuple[Array, Array]:
 def softmax_vjp(g: Array, y: Array, axis: int) -> Array:
     """The gradient of softmax's input, where y is its output."""
     if axis in (-1, y.ndim - 1) and _fits(g, y) and y.size:
-        g, y = np.ascontiguousarray(g), np.ascontiguousarray(y)
-        out = np.empty(y.shape, np.float32)
+        g, y, out = _rows(g, y)
         _call("softmax_vjp", g, y, out, y.size // y.shape[-1], y.shape[-1])
         return out
     return np.asarray(y * (g - (g * y).sum(axis, keepdims=True)))
 
 
+def _scale(x: Array, weight: Array, eps: float) -> tuple[Array, tuple[int, ...]]:
+    """1 / sqrt(mean(x²) + eps) over the last axes, as many as weight has, and these axes."""
+    axes = tuple(range(-weight.ndim, 0))
+    return 1 / np.sqrt((x * x).mean(axes, keepdims=True) + eps), axes
+
+
+def rms_norm(x: Array, weight: Array, eps: float) -> Array:
+    """x / sqrt(mean(x²) + eps) * weight over the last axes, as many as weight has."""
+    if _fits(x, weight) and x.size:
+        w, x, y = _rows(weight, x)
+        _call("rms_norm", x, w, y, x.size // w.size, w.size, float(eps))
+        return y
+    return np.asarray(x * _scale(x, weight, eps)[0] * weight)
+
+
+def rms_norm_vjp(g: Array, x: Array, weight: Array, eps: float) -> Array:
+    """The gradient of rms_norm's x."""
+    if _fits(g, x, weight) and x.size:
+        w, g, x, out = _rows(weight, g, x)
+        _call("rms_norm_vjp", g, x, w, out, x.size // w.size, w.size, float(eps))
+        return out
+    scale, axes = _scale(x, weight, eps)
+    y, g = x * scale, g * weight
+    return np.asarray(scale * (g - y * (g * y).mean(axes, keepdims=True)))
+
+
+def rms_norm_weight_vjp(g: Array, x: Array, weight: Array, eps: float) -> Array:
+    """The gradient of rms_norm's weight."""
+    if _fits(g, x, weight) and x.size:
+        g, x, out = (
+            np.ascontiguousarray(g),
+            np.ascontiguousarray(x),
+            np.zeros(weight.shape, np.float32),
+        )
+        _call("rms_norm_weight_vjp", g, x, out, x.size // out.size, out.size, float(eps))
+        return out
+    return np.asarray((g * x * _scale(x, weight, eps)[0]).reshape(-1, *weight.shape).sum(0))
+
+
 def silu(x: Array) -> Array:
     """x / (1 + exp(-x))."""
     if _fits(x):
-        x, y = np.ascontiguousarray(x), np.empty(x.shape, np.float32)
+        x, y = _rows(x)
         _call("silu", x, None, y, x.size)
         return y
     return np.asarray(x / (1 + np.exp(-x)))
@@ -132,7 +185,7 @@ def silu(x: Array) -> Array:
 def silu_vjp(g: Array, x: Array) -> Array:
     """The gradient of silu's input."""
     if _fits(g, x):
-        g, x, y = np.ascontiguousarray(g), np.ascontiguousarray(x), np.empty(x.shape, np.float32)
+        g, x, y = _rows(g, x)
         _call("silu", x, g, y, x.size)
         return y
     s = 1 / (1 + np.exp(-x))

@@ -190,3 +190,54 @@ EXPORT void silu(const float *x, const float *g, float *y, int n) {
         keep(y + j, made, n - j);
     }
 }
+
+/* ---- RMSNorm --------------------------------------------------------------------------------- */
+
+/* 1 / sqrt(mean(x²) + eps) of n values, in all four lanes. */
+static v128_t rms_scale(const float *x, int n, float eps) {
+    v128_t all = wasm_f32x4_splat(0);
+    for (int j = 0; j < n; j += 4) {
+        v128_t v = some(x + j, n - j, 0);
+        all = wasm_f32x4_add(all, wasm_f32x4_mul(v, v));
+    }
+    return wasm_f32x4_div(wasm_f32x4_splat(1), wasm_f32x4_sqrt(wasm_f32x4_splat(total(all) / n + eps)));
+}
+
+/* y = x * scale * w for each row of x[rows,n]; w has n values. */
+EXPORT void rms_norm(const float *x, const float *w, float *y, int rows, int n, float eps) {
+    for (int i = 0; i < rows; i++, x += n, y += n) {
+        v128_t scale = rms_scale(x, n, eps);
+        for (int j = 0; j < n; j += 4) {
+            v128_t v = wasm_f32x4_mul(some(x + j, n - j, 0), scale);
+            keep(y + j, wasm_f32x4_mul(v, some(w + j, n - j, 0)), n - j);
+        }
+    }
+}
+
+/* out = the gradient of x: scale (g w - y mean(g w y)), where y = x * scale. */
+EXPORT void rms_norm_vjp(const float *g, const float *x, const float *w, float *out, int rows, int n, float eps) {
+    for (int i = 0; i < rows; i++, g += n, x += n, out += n) {
+        v128_t scale = rms_scale(x, n, eps), all = wasm_f32x4_splat(0);
+        for (int j = 0; j < n; j += 4) {
+            v128_t h = wasm_f32x4_mul(some(g + j, n - j, 0), some(w + j, n - j, 0));
+            all = wasm_f32x4_add(all, wasm_f32x4_mul(h, wasm_f32x4_mul(some(x + j, n - j, 0), scale)));
+        }
+        v128_t mean = wasm_f32x4_splat(total(all) / n);
+        for (int j = 0; j < n; j += 4) {
+            v128_t h = wasm_f32x4_mul(some(g + j, n - j, 0), some(w + j, n - j, 0));
+            v128_t y = wasm_f32x4_mul(some(x + j, n - j, 0), scale);
+            keep(out + j, wasm_f32x4_mul(scale, wasm_f32x4_sub(h, wasm_f32x4_mul(y, mean))), n - j);
+        }
+    }
+}
+
+/* out, which begins at zero: the gradient of w, the sum of g * x * scale over the rows. */
+EXPORT void rms_norm_weight_vjp(const float *g, const float *x, float *out, int rows, int n, float eps) {
+    for (int i = 0; i < rows; i++, g += n, x += n) {
+        v128_t scale = rms_scale(x, n, eps);
+        for (int j = 0; j < n; j += 4) {
+            v128_t part = wasm_f32x4_mul(some(g + j, n - j, 0), wasm_f32x4_mul(some(x + j, n - j, 0), scale));
+            keep(out + j, wasm_f32x4_add(some(out + j, n - j, 0), part), n - j);
+        }
+    }
+}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from minimind_wiki.lite import create, kernel
-from minimind_wiki.lite.autograd import Array
+from minimind_wiki.lite.autograd import Array, wide
 from minimind_wiki.lite.ops import compute
 from minimind_wiki.lite.tensor import Tensor
 
@@ -50,49 +51,63 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     return x * (create.rand(x.shape) >= p).to(x.dtype) / (1 - p)
 
 
-def _last(x: Tensor, normalized_shape: tuple[int, ...]) -> tuple[int, ...]:
+def _last(x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The axes to normalize over; RuntimeError if the input does not end in that shape."""
-    shape = tuple(normalized_shape)
-    if x.shape[x.ndim - len(shape) :] != shape:
-        raise RuntimeError(
-            f"Given normalized_shape={list(shape)}, expected input with shape "
-            f"[*, {', '.join(map(str, shape))}], but got input of size{list(x.shape)}"
-        )
+    if x.shape[x.ndim - len(shape) :] != tuple(shape):
+        raise RuntimeError(f"normalized_shape is {shape}, but the input's shape is {x.shape}")
     return tuple(range(-len(shape), 0))
 
 
 def layer_norm(x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None = None,
                bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:  # fmt: skip
-    """(x - mean) / sqrt(var + eps) * weight + bias over the last axes (Ba et al. 2016)."""
-    dims, wide = _last(x, normalized_shape), x.to(np.promote_types(x.dtype, np.float32))
-    centred = wide - wide.mean(dims, keepdim=True)
-    y = centred / (centred.square().mean(dims, keepdim=True) + eps).sqrt()
-    y = y if weight is None else y * weight
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last axes (Ba et al. 2016).
+
+    The variance is the mean square of what is left without the mean, so the rest is RMSNorm.
+    """
+    dims, full = _last(x, normalized_shape), x.to(wide(x.data).dtype)
+    y = rms_norm(full - full.mean(dims, keepdim=True), normalized_shape, weight, eps)
     return (y if bias is None else y + bias).to(x.dtype)
 
 
 def rms_norm(x: Tensor, normalized_shape: tuple[int, ...], weight: Tensor | None = None,
              eps: float | None = None) -> Tensor:  # fmt: skip
-    """x / sqrt(mean(x²) + eps) * weight over the last axes (Zhang & Sennrich 2019)."""
-    dims, wide = _last(x, normalized_shape), x.to(np.promote_types(x.dtype, np.float32))
-    eps = float(np.finfo(wide.dtype).eps) if eps is None else eps
-    y = wide / (wide.square().mean(dims, keepdim=True) + eps).sqrt()
-    return (y if weight is None else y * weight).to(x.dtype)
+    """x / sqrt(mean(x²) + eps) * weight over the last axes (Zhang & Sennrich 2019).
+
+    One operation with its own gradients: a model calls it twice in each layer.
+    """
+    _last(x, normalized_shape)
+    weight = create.ones(normalized_shape) if weight is None else weight
+    small = float(np.finfo(wide(x.data).dtype).eps) if eps is None else eps
+    full, gain = wide(x.data), wide(weight.data)
+    y = compute(x.dtype, lambda x, w: kernel.rms_norm(x, w, small), full, gain)
+
+    def back(vjp: Any) -> Any:
+        return lambda g: vjp(g, full, gain, small)
+
+    return x.record(y, (x, back(kernel.rms_norm_vjp)), (weight, back(kernel.rms_norm_weight_vjp)))
 
 
 def cross_entropy(input: Tensor, target: Tensor, ignore_index: int = -100,
                   reduction: str = "mean") -> Tensor:  # fmt: skip
-    """-log softmax(logits)[target], logits (N, classes, …) and targets (N, …) of integers.
+    """-log softmax(logits)[target]: nats by which the target surprises (Bridle 1990).
 
-    Where the target is `ignore_index` the loss is 0, and the mean does not count it.
+    Logits (N, classes, …) or (classes,), targets of integers (N, …) or (). Where the target is
+    `ignore_index` the loss is 0, and the mean does not count it. `reduction` is mean, sum, or none
+    for the losses one by one. The gradient of the logits is softmax, less 1 at the target.
+    RuntimeError for targets that are probabilities: take log_softmax and a sum for those.
+
+    >>> logits = create.zeros(1, 4, requires_grad=True)
+    >>> loss = cross_entropy(logits, create.tensor([2]))
+    >>> loss.backward()
+    >>> f"{loss.item():.4f}", logits.grad.tolist()
+    ('1.3863', [[0.25, 0.25, -0.75, 0.25]])
     """
     if target.dtype.kind == "f":
         raise RuntimeError("lite's cross_entropy takes integer targets, not probabilities")
-    wide = np.promote_types(input.dtype, np.float32)
     logits = input.movedim(1, -1) if input.ndim > 1 else input
     keep = target.data != ignore_index
     index = np.where(keep, target.data, 0)[..., None]
-    p, log_sum = kernel.softmax_and_log(logits.data.astype(wide, copy=False))
+    p, log_sum = kernel.softmax_and_log(wide(logits.data))
     losses = np.where(keep, (log_sum - np.take_along_axis(logits.data, index, -1))[..., 0], 0)
 
     def vjp(g: Array) -> Array:
@@ -101,9 +116,8 @@ def cross_entropy(input: Tensor, target: Tensor, ignore_index: int = -100,
         return np.multiply(p, np.where(keep, g, 0)[..., None], out=p)
 
     each: Tensor = logits.record(losses.astype(input.dtype, copy=False), (logits, vjp))
-    if reduction == "none":
-        return each
-    return each.sum() / int(keep.sum()) if reduction == "mean" else each.sum()
+    loss = each if reduction == "none" else each.sum()
+    return loss / int(keep.sum()) if reduction == "mean" else loss
 
 
 def scaled_dot_product_attention(
@@ -128,10 +142,7 @@ def scaled_dot_product_attention(
     elif attn_mask is None:
         weights = scores.softmax(-1)
     elif attn_mask.dtype == create.bool_:
-        nowhere = ~attn_mask.any(-1, keepdim=True)
-        weights = scores.masked_fill(~(attn_mask | nowhere), -math.inf).softmax(-1)
-        if nowhere.data.any():
-            weights = weights.masked_fill(nowhere, 0.0)
+        weights = scores.masked_fill(~attn_mask, -math.inf).softmax(-1).masked_fill(~attn_mask, 0)
     else:
         weights = (scores + attn_mask).softmax(-1)
     return dropout(weights, dropout_p) @ value

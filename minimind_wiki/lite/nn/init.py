@@ -17,37 +17,31 @@ def uniform_(x: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
 
 
 def zeros_(x: Tensor) -> Tensor:
-    return x.fill_(0.0)
+    return x.fill_(0)
 
 
 def ones_(x: Tensor) -> Tensor:
-    return x.fill_(1.0)
+    return x.fill_(1)
 
 
-def _gain(nonlinearity: str, a: float) -> float:
-    if nonlinearity == "linear":
-        return 1.0
-    if nonlinearity == "relu":
-        return math.sqrt(2.0)
-    if nonlinearity == "leaky_relu":
-        return math.sqrt(2.0 / (1 + a * a))
-    raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
-
-
-def _fan(x: Tensor, mode: str) -> int:
-    return x.shape[1] if mode == "fan_in" else x.shape[0]
+def _std(x: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    """gain / sqrt(fan): x is (out, in), and the gain makes up for what the nonlinearity takes."""
+    gains = {"linear": 1.0, "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / (1 + a * a))}
+    if nonlinearity not in gains:
+        raise ValueError(f"Unsupported nonlinearity {nonlinearity}; known: {', '.join(gains)}")
+    return gains[nonlinearity] / math.sqrt(x.shape[1 if mode == "fan_in" else 0])
 
 
 def kaiming_normal_(
     x: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
     """Normal with std = gain / sqrt(fan), which keeps the scale through a ReLU network."""
-    return normal_(x, std=_gain(nonlinearity, a) / math.sqrt(_fan(x, mode)))
+    return normal_(x, std=_std(x, a, mode, nonlinearity))
 
 
 def kaiming_uniform_(
     x: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
     """Uniform with the same standard deviation as `kaiming_normal_`."""
-    bound = math.sqrt(3.0) * _gain(nonlinearity, a) / math.sqrt(_fan(x, mode))
+    bound = math.sqrt(3) * _std(x, a, mode, nonlinearity)
     return uniform_(x, -bound, bound)

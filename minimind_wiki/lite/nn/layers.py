@@ -18,12 +18,12 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        bound = 1 / math.sqrt(in_features)
-        self.weight = Parameter(create.zeros(out_features, in_features))
-        init.uniform_(self.weight, -bound, bound)
-        self.bias = Parameter(create.zeros(out_features)) if bias else None
-        if self.bias is not None:
-            init.uniform_(self.bias, -bound, bound)
+        def start(*shape: int) -> Parameter:
+            bound = 1 / math.sqrt(in_features)
+            return Parameter(init.uniform_(create.zeros(shape), -bound, bound))
+
+        self.weight = start(out_features, in_features)
+        self.bias = start(out_features) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.linear(x, self.weight, self.bias)

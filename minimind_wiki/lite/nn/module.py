@@ -18,10 +18,6 @@ class Parameter(Tensor):
         super().__init__(data.data, requires_grad)
 
 
-def _path(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
-
-
 class Module:
     """Base of all layers: assign parameters and modules as attributes, define `forward`."""
 
@@ -39,7 +35,7 @@ class Module:
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         yield prefix, self
         for name, child in self.named_children():
-            yield from child.named_modules(_path(prefix, name))
+            yield from child.named_modules(f"{prefix}.{name}".strip("."))
 
     def modules(self) -> Iterator[Module]:
         return (module for _, module in self.named_modules())
@@ -61,14 +57,14 @@ class Module:
             kept = vars(module).get("kept_buffers", ())
             for name, value in vars(module).items():
                 if isinstance(value, Parameter) or name in kept:
-                    yield _path(prefix, name), value
+                    yield f"{prefix}.{name}".strip("."), value
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        seen: set[int] = set()
+        found: dict[int, tuple[str, Parameter]] = {}  # a shared one has its first name
         for name, value in self._tensors():
-            if isinstance(value, Parameter) and id(value) not in seen:
-                seen.add(id(value))
-                yield name, value
+            if isinstance(value, Parameter):
+                found.setdefault(id(value), (name, value))
+        return iter(found.values())
 
     def parameters(self) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters())
@@ -93,9 +89,7 @@ class Module:
         own = dict(self._tensors())
         if own.keys() != state.keys():
             different = ", ".join(sorted(own.keys() ^ state.keys()))
-            raise RuntimeError(
-                f"Error(s) in loading state_dict: missing or unexpected: {different}"
-            )
+            raise RuntimeError(f"load_state_dict: missing or unexpected: {different}")
         with no_grad():
             for name, value in own.items():
                 value.copy_(state[name])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from minimind_wiki.lite.autograd import no_grad
-from minimind_wiki.lite.create import stack
 from minimind_wiki.lite.tensor import Tensor
 
 
@@ -13,9 +11,8 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     """Scale all gradients by one factor so that their common norm is at most max_norm; return the
     norm before."""
     grads = [p.grad for p in parameters if p.grad is not None]
-    with no_grad():
-        total: Tensor = stack([g.norm() for g in grads]).norm()
-        factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
-        for g in grads:
-            g.mul_(factor)
+    total: Tensor = sum(g.square().sum() for g in grads).sqrt()
+    factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
+    for g in grads:
+        g.mul_(factor)
     return total

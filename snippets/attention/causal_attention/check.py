@@ -46,6 +46,8 @@ MISTAKES = [
      lambda q, k, v: soft(hide(scores_of(q, k).swapaxes(-1, -2)).swapaxes(-1, -2)) @ v),
     ("The mask is off by one: each place also sees the next.",
      lambda q, k, v: soft(hide(scores_of(q, k), 1)) @ v),
+    ("No place sees itself, so the first sees nothing, and its weights fall on all alike. Hide "
+     "only the places after it.", lambda q, k, v: soft(hide(scores_of(q, k), -1, -1e9)) @ v),
     ("The hidden scores are set to 0. e to 0 is 1, so they still get weight: they need a very "
      "negative number.", lambda q, k, v: soft(hide(scores_of(q, k), value=0.0)) @ v),
     ("The scores are not divided by the root of D.",

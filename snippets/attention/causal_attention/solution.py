@@ -3,12 +3,6 @@ import math
 import minimind_wiki.lite as torch
 
 
-def softmax(x: torch.Tensor, dim: int) -> torch.Tensor:
-    """e to the power of each number, over their sum along one axis."""
-    powers = torch.exp(x)
-    return powers / powers.sum(dim, keepdim=True)
-
-
 def causal_attention(
     q: torch.Tensor,
     k: torch.Tensor,
@@ -22,4 +16,4 @@ def causal_attention(
     scores = q @ k.transpose(-1, -2) / math.sqrt(width)  # (..., T, T): row asks, column is asked
     # e to -1e9 is 0: a later place gets no weight, and the others share all of it
     hide = torch.tensor([[0.0 if s <= t else -1e9 for s in places] for t in places])
-    return softmax(scores + hide, -1) @ v
+    return torch.softmax(scores + hide, -1) @ v

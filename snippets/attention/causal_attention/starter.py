@@ -1,12 +1,6 @@
 import minimind_wiki.lite as torch  # on a laptop: import torch
 
 
-def softmax(x: torch.Tensor, dim: int) -> torch.Tensor:
-    """e to the power of each number, over their sum along one axis."""
-    powers = torch.exp(x)
-    return powers / powers.sum(dim, keepdim=True)
-
-
 def causal_attention(
     q: torch.Tensor,
     k: torch.Tensor,

@@ -7,11 +7,6 @@ import math
 import minimind_wiki.lite as torch
 
 
-def softmax(x: torch.Tensor, dim: int) -> torch.Tensor:
-    powers = torch.exp(x)
-    return powers / powers.sum(dim, keepdim=True)
-
-
 def causal_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     places, width = range(q.shape[-2]), q.shape[-1]
     scores = q @ k.transpose(-1, -2) / math.sqrt(width)

@@ -7,13 +7,8 @@ import math
 import minimind_wiki.lite as torch
 
 
-def softmax(x: torch.Tensor, dim: int) -> torch.Tensor:
-    powers = torch.exp(x)
-    return powers / powers.sum(dim, keepdim=True)
-
-
 def causal_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     places, width = range(q.shape[-2]), q.shape[-1]
     scores = q @ k.transpose(-1, -2) / math.sqrt(width)
     hide = torch.tensor([[0.0 if s <= t else -1e9 for s in places] for t in places])
-    y = softmax(scores + hide, -1) @ v  # noqa: F841
+    y = torch.softmax(scores + hide, -1) @ v  # noqa: F841
