@@ -10,7 +10,7 @@ function matrices(model: Model): Map<string, Linear> {
   const found = new Map<string, Linear>();
   for (const layer of model.weights.layers) {
     const blocks = [...(layer.mlp ? [layer.mlp] : []), ...layer.experts, ...layer.shared];
-    for (const part of [layer.q, layer.k, layer.v, layer.o, ...blocks.flatMap(({ gate, up, down }) => [gate, up, down])]) found.set(part.name, part);
+    for (const part of [layer.q, layer.k, layer.v, layer.o, ...blocks.flatMap(({ gate, up, down }) => [...(gate ? [gate] : []), up, down])]) found.set(part.name, part);
   }
   return found;
 }
