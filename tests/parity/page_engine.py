@@ -19,6 +19,7 @@ from minimind_wiki.model import ModelConfig, Transformer
 from minimind_wiki.tokenizer.bytes import ByteTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
+GIVEN = 41  # tokens: more than the engine takes at once, and past every window
 DRIVE = ROOT / "web" / "test" / "drive.mjs"
 
 _SMALL: dict[str, Any] = {
@@ -68,6 +69,12 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "no-positions": _SMALL | {"positions": "none"},
     "alibi-moe": _MOE | {"positions": "alibi"},
 }  # fmt: skip
+
+
+def some_ids(vocabulary: int, seed: int = 0, length: int = GIVEN) -> list[int]:
+    """Ids that were drawn."""
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randint(0, vocabulary, (length,), generator=draw).tolist()
 
 
 def stirred(config: ModelConfig, seed: int = 3) -> Transformer:

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from page_engine import LAYOUTS, ROOT, run_engine, same_weights, write_site
+from page_engine import LAYOUTS, ROOT, run_engine, same_weights, some_ids, write_site
 
 from minimind_wiki.infer import generate, load_model_folder
 from minimind_wiki.infer.adapter import read_adapter
@@ -22,12 +22,6 @@ from minimind_wiki.tokenizer.bytes import ByteTokenizer
 WHOLE = ("world-nano", "world-tiny", "world-tiny-chat")
 ADAPTERS = ("world-tiny-dpo", "world-tiny-grpo")
 ALL = (*WHOLE, *ADAPTERS, *LAYOUTS)
-GIVEN = 41  # tokens: more than the engine takes at once, and past every window
-
-
-def some_ids(vocabulary: int, seed: int = 0, length: int = GIVEN) -> list[int]:
-    draw = torch.Generator().manual_seed(seed)
-    return torch.randint(0, vocabulary, (length,), generator=draw).tolist()
 
 
 @pytest.fixture(scope="module")

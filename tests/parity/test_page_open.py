@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from page_engine import run_engine, site_models, some_ids
 from safetensors.torch import load_file, save_file
 
 from minimind_wiki.infer.export.browser import export_browser, read_bundle
@@ -147,3 +148,56 @@ def test_a_config_of_other_weights_is_refused_by_name(tmp_path: Path) -> None:
     ):
         (folder / "config.json").write_text(json.dumps(config | change))
         assert said in opened(folder, tmp_path / "model.bin")
+
+
+def test_a_lora_folder_is_applied_to_the_model_that_it_names(tmp_path: Path) -> None:
+    """PEFT's files give what the site's own adapter gives: on a shipped base, beside its own."""
+    site = tmp_path / "lm"
+    site_models().build(site)
+    name, base, ids = "world-tiny-grpo", "world-tiny-chat", some_ids(2048)
+    lora = chosen(ROOT / "models" / name, name)
+    both = [*lora, *chosen(ROOT / "models" / base, base)]
+    half = {"kind": "adapter", "id": f"own:{name}", "scale": 0.5}
+    calls = [
+        ("load", [{"kind": "shipped", "id": name}]), ("logits", [name, ids]),
+        ("logits", [base, ids]),
+        ("load", [{"kind": "files", "name": name, "files": lora}]),
+        ("logits", [f"own:{name}", ids]), ("logits", [f"own:{name}", ids, [half]]),
+        ("logits", [name, ids, [half | {"id": name}]]),
+        ("load", [{"kind": "files", "name": name, "files": both}]),
+        ("logits", [f"own:{name}", ids]), ("logits", [f"own:{base}", ids]),
+    ]  # fmt: skip
+    answers = run_engine(site, calls, tmp_path)
+    assert not [answer["error"] for answer in answers if "error" in answer]
+    shipped, plain, own, halved, shipped_half, with_base, own_base = (
+        answers[at]["value"] for at in (1, 2, 4, 5, 6, 8, 9)
+    )
+    assert own == shipped == with_base and shipped != plain == own_base
+    assert halved == shipped_half and halved not in (plain, shipped)
+    assert answers[3]["value"]["base"] == base and answers[7]["value"]["base"] == f"own:{base}"
+
+
+def test_a_lora_folder_without_its_model_says_so(tmp_path: Path) -> None:
+    site = tmp_path / "lm"
+    site_models().build(site)
+    folder = tmp_path / "mine"
+    shutil.copytree(ROOT / "models/world-tiny-dpo", folder)
+    about = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(
+        json.dumps(about | {"base_model_name_or_path": "/elsewhere/secret"})
+    )
+    files = {"kind": "files", "name": "mine", "files": chosen(folder, "mine")}
+    alone, _, _, wrong, _, right = run_engine(site, [
+        ("load", [files]), ("load", [{"kind": "shipped", "id": "world-nano"}]),
+        ("load", [{"kind": "shipped", "id": "world-tiny-chat"}]),
+        ("load", [files | {"onto": "world-nano"}]), ("load", [files | {"onto": "none"}]),
+        ("load", [files | {"onto": "world-tiny-chat"}]),
+    ], tmp_path)  # fmt: skip
+    assert alone["code"] == "missing" and "calls “secret”" in alone["error"]
+    assert wrong["code"] == "damaged" and "does not fit this model" in wrong["error"]
+    assert right["value"]["base"] == "world-tiny-chat"
+
+
+def chosen(folder: Path, name: str) -> list[dict[str, str]]:
+    """A folder's files as a reader chooses them."""
+    return [{"name": f"{name}/{file.name}", "path": str(file)} for file in folder.iterdir()]
