@@ -147,7 +147,7 @@ def test_a_lora_folder_from_disk_goes_onto_its_model_by_any_strength(visit: Visi
     expect(page.locator("[data-pick=model]:visible")).to_have_value(
         "own:world-tiny-grpo", timeout=SOON
     )
-    expect(page.locator(".mm-load")).to_contain_text("changes the model “world-tiny-chat")
+    expect(page.locator(".mm-load")).to_contain_text("changes the model “Fine-tuned on chats)
     answered(page)
     whole = [t.text_content() for t in tokens(page).all()]
     assert whole != plain
