@@ -24,6 +24,7 @@ KINDS = {  # name: title, role, dash, keeps, init
     "none_orthogonal": ("none, orthogonal", "he", "longdash", "none", "orthogonal"),
 }
 DEPTHS = (2, 6)
+COLOURS = {"both": "model", "feed_forward": "d"}  # where two kinds would have one colour
 
 
 experiment = Experiment(
@@ -113,7 +114,8 @@ def start(record):
     axes = {"gradient": Axis("norm of the gradient", "log"),
             "alike": Axis("mean cosine of two places", range=(-0.05, 1.05))}  # fmt: skip
     for curve, y in axes.items():
-        lines = [record.line(f"{name}_6", curve, kind[0], kind[2])
+        lines = [record.line(f"{name}_6", curve, kind[0], kind[2],
+                             role=COLOURS.get(name, kind[1]))
                  for name, kind in KINDS.items() if f"{name}_6" in record.arms]  # fmt: skip
         panels.append(Panel("block", y, lines))
     return Figure(panels)
@@ -123,7 +125,7 @@ def start(record):
 def rates(record):
     """Loss on selection text against the learning rate, for two and six blocks."""
     return Figure([
-        swept(record, {f"{name}_{depth}": kind[:3] for name, kind in KINDS.items()},
-              f"{depth} blocks", 3.6)
+        swept(record, {f"{name}_{depth}": (kind[0], COLOURS.get(name, kind[1]), kind[2])
+                       for name, kind in KINDS.items()}, f"{depth} blocks", 3.6)
         for depth in DEPTHS
     ])  # fmt: skip

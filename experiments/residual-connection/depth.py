@@ -127,13 +127,21 @@ def zero_start_needs_no_norm(record):
     return max(zero) < min(norm) + 0.05, said
 
 
+def shown() -> dict[str, tuple[str, str, str]]:
+    """Title, role and dash of each kind, with roles of its own where two would have one colour."""
+    own = {"plain_orthogonal": "d", "residual_bare": "default", "residual_norm": "model",
+           "residual_zero": "a"}  # fmt: skip
+    return {name: (kind[0], own.get(name, kind[1]), kind[2]) for name, kind in KINDS.items()}
+
+
 @experiment.figure()
 def gradient(record):
     """Norm of the gradient in the stream after each of 32 layers, before training, on a log scale.
     As PyTorch draws it, the plain stack loses many orders of magnitude towards the first layer; the
     bare residual stack gains some; the others stay near level."""
-    lines = [record.line(f"{name}_32", "gradient", kind[0], kind[2])
-             for name, kind in KINDS.items() if f"{name}_32" in record.arms]  # fmt: skip
+    lines = [record.line(f"{name}_32", "gradient", title, dash, role=role)
+             for name, (title, role, dash) in shown().items()
+             if f"{name}_32" in record.arms]  # fmt: skip
     return Figure(Panel("layer", Axis("norm of the gradient", "log"), lines))
 
 
@@ -141,6 +149,6 @@ def gradient(record):
 def loss(record):
     """Loss on training and on held-out text against the number of layers, each arm at its own best
     learning rate; bands are three seeds."""
-    kinds = {name: kind[:3] for name, kind in KINDS.items()}
+    kinds = shown()
     return Figure([by_depth(record, kinds, DEPTHS, "training_loss", "training text"),
                    by_depth(record, kinds, DEPTHS, "held_out_loss", "held-out text")])  # fmt: skip
