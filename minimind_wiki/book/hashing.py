@@ -8,8 +8,8 @@ for every record whether it is older than its code.
   every helper they use, and every module of `minimind_wiki` that those import, transitively.
 - `own_hash` covers the part of that which lies in `experiments/`. When it is as it was and only the
   package around it changed, a record may be confirmed (`book/confirm.py`).
-- `view_hash` covers the rest of the file: claims, figures, titles, and the helpers in `experiments/`
-  that only those import. When only it differs the record is rendered again, not measured again.
+- `view_hash` covers the rest of the file: claims, figures, titles, and what only those import from
+  `experiments/`. When only it differs the record is rendered again, not measured again.
 """
 
 from __future__ import annotations

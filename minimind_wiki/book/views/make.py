@@ -1,6 +1,7 @@
 """Makes the recorded looks: runs a shipped model over a text and keeps what the pages draw.
 
-Numbers are kept as the pages show them: weights of attention to a thousandth, shares to a tenth of that.
+Numbers are kept as the pages show them: weights of attention to a thousandth, other shares to a
+tenth of that.
 """
 
 from __future__ import annotations
@@ -109,7 +110,8 @@ def patch(model: Transformer, ids: list[int], other: list[int], say: list[str]) 
         rows.append(row)
     return {
         "ids": other, "texts": [say[token] for token in other], "answer": [answer, say[answer]],
-        "before": _four_places(plain.odds[-1][-1][answer]), "after": _four_places(theirs.odds[-1][-1][answer]),
+        "before": _four_places(plain.odds[-1][-1][answer]),
+        "after": _four_places(theirs.odds[-1][-1][answer]),
         "map": rows,
     }  # fmt: skip
 
