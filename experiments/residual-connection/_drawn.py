@@ -37,3 +37,10 @@ def by_depth(record, kinds: dict[str, tuple[str, str, str]], depths, metric: str
     pairs = Level(record.level("baseline", metric), "table of pairs", "baseline")
     layers = Axis("layers", "log", ticks=list(depths))
     return Panel(layers, "nats a character", drawn, levels=[pairs], title=title)
+
+
+def by_layer(record, kinds: dict[str, tuple[str, str, str]], depth: int, curve: str) -> list[Line]:
+    """A curve of every kind at one depth; kinds as in `by_depth`."""
+    return [record.line(f"{name}_{depth}", curve, said, dash, role=role)
+            for name, (said, role, dash) in kinds.items()
+            if f"{name}_{depth}" in record.arms]  # fmt: skip

@@ -14,7 +14,7 @@ from minimind_wiki.book.experiment import Experiment, Measurement, Sweep
 from minimind_wiki.lite.plot import Axis, Figure, Panel
 
 from ..normalization._decoder import characters
-from ._drawn import by_depth
+from ._drawn import by_depth, by_layer
 from ._stack import Settings, Stack, as_drawn, batch_of, described, fitted
 
 KINDS = {  # name: title, role, dash, residual, norm, init
@@ -128,7 +128,7 @@ def zero_start_needs_no_norm(record):
 
 
 def shown() -> dict[str, tuple[str, str, str]]:
-    """Title, role and dash of each kind, with roles of its own where two would have one colour."""
+    """Title, role and dash of each kind; other roles where two would have one colour."""
     own = {"plain_orthogonal": "d", "residual_bare": "default", "residual_norm": "model",
            "residual_zero": "a"}  # fmt: skip
     return {name: (kind[0], own.get(name, kind[1]), kind[2]) for name, kind in KINDS.items()}
@@ -139,9 +139,7 @@ def gradient(record):
     """Norm of the gradient in the stream after each of 32 layers, before training, on a log scale.
     As PyTorch draws it, the plain stack loses many orders of magnitude towards the first layer; the
     bare residual stack gains some; the others stay near level."""
-    lines = [record.line(f"{name}_32", "gradient", title, dash, role=role)
-             for name, (title, role, dash) in shown().items()
-             if f"{name}_32" in record.arms]  # fmt: skip
+    lines = by_layer(record, shown(), 32, "gradient")
     return Figure(Panel("layer", Axis("norm of the gradient", "log"), lines))
 
 
@@ -149,6 +147,5 @@ def gradient(record):
 def loss(record):
     """Loss on training and on held-out text against the number of layers, each arm at its own best
     learning rate; bands are three seeds."""
-    kinds = shown()
-    return Figure([by_depth(record, kinds, DEPTHS, "training_loss", "training text"),
-                   by_depth(record, kinds, DEPTHS, "held_out_loss", "held-out text")])  # fmt: skip
+    panels = {"training_loss": "training text", "held_out_loss": "held-out text"}
+    return Figure([by_depth(record, shown(), DEPTHS, *panel) for panel in panels.items()])
