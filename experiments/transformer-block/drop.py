@@ -1,8 +1,8 @@
 """Which part of a block is missed most when it is left out from the beginning?
 
 A character decoder of four blocks, trained with one part left out at a time: a norm, or all of
-them; positions; the projection behind the heads; a sum; attention or the feed-forward in every block.
-Where a branch is gone so are its parameters, so a second arm puts as many back: into wider
+them; positions; the projection behind the heads; a sum; attention or the feed-forward in every
+block. Where a branch is gone so are its parameters, so a second arm puts as many back: into wider
 feed-forwards, or into more layers of attention. The learning rate is swept for each.
 """
 
