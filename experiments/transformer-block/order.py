@@ -2,8 +2,8 @@
 
 Character decoders of eight branches, four attentions and four feed-forwards, with a norm before
 each and the same parameters. Only the order differs: attention first in each block, as everywhere;
-the two swapped; all attentions first; all feed-forwards first; and a sandwich, in which attentions come
-early and feed-forwards late (Press et al. 2020). The learning rate is swept for each.
+the two swapped; all attentions first; all feed-forwards first; and a sandwich, in which attentions
+come early and feed-forwards late (Press et al. 2020). The learning rate is swept for each.
 """
 
 from minimind_wiki.book.experiment import Experiment, Measurement, Sweep
