@@ -27,9 +27,9 @@ ARMS = {  # name: title, role, spelling, dropped, width of the feed-forward
     "no_attention_sum": ("no sum around attention", "c", WHOLE, ("sum a",), 128),
     "no_mlp_sum": ("no sum around the feed-forward", "c", WHOLE, ("sum f",), 128),
     "no_mlp": ("no feed-forward", "he", "aaaa", (), 128),
-    "no_mlp_refilled": ("… attention in its place", "he", "a" * 12, (), 128),
+    "no_mlp_refilled": ("no feed-forward, more attention", "he", "a" * 12, (), 128),
     "no_attention": ("no attention", "none", "ffff", (), 128),
-    "no_attention_refilled": ("… wider feed-forwards", "none", "ffff", (), 192),
+    "no_attention_refilled": ("no attention, wider feed-forward", "none", "ffff", (), 192),
 }
 
 experiment = Experiment(

@@ -15,8 +15,8 @@ from minimind_wiki.model import Transformer
 from minimind_wiki.model.presets import preset
 
 NAMES = ("nano", "tiny", "mini", "26m", "64m", "104m", "gpt2-124m", "moe-145m", "moe-198m")
-SHOWN = {"embedding": ("embeddings", "none"), "attention": ("attention", "a"),
-         "feedforward": ("feed-forward", "model"), "norms": ("norms", "b")}  # fmt: skip
+SHOWN = {"embedding": ("embeddings", "none"), "attention": ("attention", "b"),
+         "feedforward": ("feed-forward", "model"), "norms": ("norms", "c")}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,10 @@ def gpt2_has_the_largest_table(record):
 
 @experiment.figure()
 def shares(record):
-    """Share of embeddings, attention, feed-forward and norms in the parameters of each preset."""
+    """Share of embeddings, attention and feed-forward in the parameters of each preset; norms are
+    too small to be drawn."""
     titles = [arm["title"] for arm in record.arms.values()]
     bars = [Bars(titles, [record.value(n, f"{part}_share") for n in record.arms], title, role)
-            for part, (title, role) in SHOWN.items()]  # fmt: skip
+            for part, (title, role) in SHOWN.items() if part != "norms"]  # fmt: skip
     x = Axis("share of all parameters", range=(0, 1))
     return Figure(Panel(x, Axis("", "category"), bars=bars, legend="top"))
