@@ -1,8 +1,8 @@
 """Which part of a block is missed most when it is left out from the beginning?
 
 A character decoder of four blocks, trained with one part left out at a time: a norm, or all of
-them; positions; the projection behind the heads; a sum; attention or the feed-forward in every
-block. Where a branch is gone so are its parameters, so a second arm puts as many back: into wider
+them; positions; the projection behind the heads; attention or the feed-forward in every block.
+Where a branch is gone so are its parameters, so a second arm puts as many back: into wider
 feed-forwards, or into more layers of attention. The learning rate is swept for each.
 """
 
@@ -24,8 +24,6 @@ ARMS = {  # name: title, role, spelling, dropped, width of the feed-forward
     "no_norms": ("no norm at all", "none", WHOLE, NORMS, 128),
     "no_rope": ("no positions", "b", WHOLE, ("rope",), 128),
     "no_out": ("no projection behind the heads", "b", WHOLE, ("out",), 128),
-    "no_attention_sum": ("no sum around attention", "c", WHOLE, ("sum a",), 128),
-    "no_mlp_sum": ("no sum around the feed-forward", "c", WHOLE, ("sum f",), 128),
     "no_mlp": ("no feed-forward", "he", "aaaa", (), 128),
     "no_mlp_refilled": ("no feed-forward, more attention", "he", "a" * 12, (), 128),
     "no_attention": ("no attention", "none", "ffff", (), 128),

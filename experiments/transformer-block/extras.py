@@ -25,7 +25,8 @@ experiment = Experiment(
     arms={f"{text}_{name}": {"title": f"{title}, {said}", "role": role, "bias": bias,
                              "dropout": dropout, "often": often}
           for text, (said, often) in TEXTS.items()
-          for name, (title, role, bias, dropout) in KINDS.items()},
+          for name, (title, role, bias, dropout) in KINDS.items()
+          if (text, name) != ("often", "bias")},
     settings=Settings(),
     quick=QUICK,
     quick_arms=("once_plain", "once_bias", "often_dropout"),
