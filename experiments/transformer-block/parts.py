@@ -15,7 +15,7 @@ from minimind_wiki.model import Transformer
 from minimind_wiki.model.presets import preset
 
 NAMES = ("nano", "tiny", "mini", "26m", "64m", "104m", "gpt2-124m", "moe-145m", "moe-198m")
-SHOWN = {"embedding": ("embeddings", "none"), "attention": ("attention", "b"),
+SHOWN = {"embedding": ("embeddings", "none"), "attention": ("attention", "a"),
          "feedforward": ("feed-forward", "model"), "norms": ("norms", "c")}  # fmt: skip
 
 
