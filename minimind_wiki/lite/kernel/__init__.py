@@ -5,10 +5,10 @@ In a browser numpy's float32 matmul is a plain loop and its exp takes one value 
 faster. Everywhere else, for other dtypes, and whenever the library cannot be loaded, each function
 here is the numpy formula that it stands for: the kernels change the time, never the meaning.
 
-Which functions stand here is decided by a profile: `bench/page_step.py` tells, for the program of the
-playground in Chromium, the share that each operation has in a step, and with `--turns` what a fused
-one brings. Matrix products and attention take most of a step, softmax and its loss their part,
-RMSNorm took six per cent before it came here. AdamW takes less than one, so it stays plain numpy.
+Which functions stand here is decided by a profile: `bench/page_step.py` tells, for the program of
+the playground in Chromium, the share that each operation has in a step, and with `--turns` what a
+fused one brings. Matrix products and attention take most of a step; softmax and its loss their
+part; RMSNorm took six per cent before it came here. AdamW takes less than one: plain numpy.
 """
 
 from __future__ import annotations
