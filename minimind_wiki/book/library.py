@@ -201,15 +201,19 @@ def _module_row(slug: str) -> str:
     )
 
 
-def path(slug: str) -> str:
-    """A learning path: its time, its goal and its modules in order, each with its status."""
+def path_entry(slug: str) -> dict[str, Any]:
+    """A path of the curriculum: its title, time, goal and the slugs of its modules in order."""
     known = {item["slug"]: item for item in (_file("curriculum") or {}).get("paths", [])}
     if slug not in known:
         raise pages.fault(str(unknown("path", slug, known)))
-    item = known[slug]
+    members = known[slug]["modules"]
+    return known[slug] | {"modules": members if isinstance(members, list) else list(modules())}
+
+
+def path(slug: str) -> str:
+    """A learning path: its time, its goal and its modules in order, each with its status."""
+    item = path_entry(slug)
     members = item["modules"]
-    if not isinstance(members, list):
-        members = list(modules())
     head = (
         f'<p class="mm-path__about"><span class="mm-path__time">{esc(item["time"])}</span> · '
         f"{esc(item['goal'])}</p>"

@@ -166,7 +166,11 @@ def _row(step: Step) -> str:
 
 def machine_time(slug: str) -> str:
     """The recorded seconds of all experiments of a path's modules."""
-    written = [each for each in _members(slug) if library.module_page_status(each) == "written"]
+    written = [
+        each
+        for each in library.path_entry(slug)["modules"]
+        if library.module_page_status(each) == "written"
+    ]
     return runtimes.shown([run for each in written for run in runtimes.names(f"{each}/*")])
 
 
@@ -207,19 +211,11 @@ def planned() -> str:
 
 def written_of(slug: str) -> str:
     """How many modules of a path are written, in words: "five of seven", "all seven"."""
-    members = _members(slug)
+    members = library.path_entry(slug)["modules"]
     done = sum(library.module_page_status(each) == "written" for each in members)
     if done == len(members):
         return f"all {_word(done)}"
     return f"{_word(done)} of {_word(len(members))}"
-
-
-def _members(slug: str) -> list[str]:
-    known = {item["slug"]: item for item in (library._file("curriculum") or {}).get("paths", [])}
-    if slug not in known:
-        raise pages.fault(str(unknown("path", slug, known)))
-    members = known[slug]["modules"]
-    return list(members) if isinstance(members, list) else list(library.modules())
 
 
 NUMBERS = [
