@@ -44,6 +44,7 @@ VERBS = {
     "models": "list and verify the trained models that ship",
     "experiment": "list, run, render and check the experiments of the book",
     "exercise": "check your solution of an exercise",
+    "path": "check what a learning path asks for at its end",
     "new": "write the skeleton of a new module",
     "site": "build, check and serve the site",
 }

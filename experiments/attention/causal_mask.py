@@ -151,6 +151,9 @@ SHORT = {
 }
 
 
+COLOURS = dict(zip(ARMS, ("model", "none", "a", "c"), strict=True))  # "b" has the one of "none"
+
+
 def spans(record, metric: str, arms=tuple(ARMS)) -> str:
     """The range of the seeds of each arm, in words."""
     found = {arm: record.seeds(arm, metric) for arm in arms if arm in record.arms}
@@ -218,7 +221,7 @@ def training(record):
     """Training loss by step. The three leaking models fall far below the masked one, and below the
     entropy of the text, which no honest model can. One seed without any mask is slower."""
     lines = [
-        record.line(arm, "training_loss", SHORT[arm], dash)
+        record.line(arm, "training_loss", SHORT[arm], dash, role=COLOURS[arm])
         for arm, dash in zip(record.arms, ("solid", "dash", "dashdot", "dot"), strict=False)
     ]
     levels = [Level(record.level("floor", "claimed_loss"), "entropy of the text", "floor")]

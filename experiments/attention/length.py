@@ -17,7 +17,7 @@ from minimind_wiki.model.attention import causal_attention, fused_causal_attenti
 from ._timed import quickest
 
 TITLES = {"projections": "the four projections", "formula": "the formula", "kernel": "the kernel"}
-ROLES = {"projections": "b", "formula": "none", "kernel": "model"}
+ROLES = {"projections": "a", "formula": "none", "kernel": "model"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def longer_takes_longer(record):
 @experiment.figure()
 def by_length(record):
     """Time of the three parts by the length of the text, both on logarithmic axes. The projections
-    rise by two for every doubling. The formula and the kernel begin below and rise by four."""
+    rise by two for every doubling. The kernel begins below; it and the formula rise by four."""
     lines = [record.line(arm, "milliseconds", dash=dash, marker="circle")
              for arm, dash in zip(record.arms, ("solid", "dash", "dot"), strict=True)]  # fmt: skip
     x = Axis("tokens", "log", ticks=record.settings["lengths"])

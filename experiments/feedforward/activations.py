@@ -63,6 +63,13 @@ def paired(record, one: str, other: str) -> tuple[bool, bool, str]:
     return max(gaps) < 0, min(gaps) > 0, said
 
 
+@experiment.derived
+def derived(record):
+    """How far below GELU each kind ends, on average."""
+    loss = {arm: record.value(arm, "held_out_loss") for arm in record.arms}
+    return {a: {"lead_over_gelu": loss["gelu"] - loss[a]} for a in loss} if "gelu" in loss else {}
+
+
 @experiment.claim(quick=True)
 def parameters_are_equal(record):
     """All arms but the wrong comparison have the same number of parameters, to the last one."""

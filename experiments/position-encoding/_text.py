@@ -6,6 +6,7 @@ them grows, so a length can help or hurt, and cannot be easier by itself. Shapes
 
 import dataclasses
 import tempfile
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -20,6 +21,25 @@ from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.feeds import corpus_feed
 from minimind_wiki.train.pretrain import pretrain
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Bytes in a training window and in the windows read; bytes judged; held-out windows."""
+
+    lengths: tuple[int, ...] = (32, 64, 96, 128, 256, 512)
+    context: int = 64
+    longest: int = 512
+    scored: int = 32
+    windows: int = 128
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    theta: float = 1e4
+    batch: int = 16
+    steps: int = 300
+    optimizer: str = "muon"
+    learning_rate: float = 1e-2  # swept
 
 
 @cache
@@ -40,7 +60,7 @@ def described() -> dict:
             "report": len(report)}  # fmt: skip
 
 
-def pairs(settings) -> float:
+def pairs(settings: Reading) -> float:
     """Nats per reported byte of a table of byte pairs, smoothed as suits it best."""
     corpus, _, report = parts()
     ids = torch.tensor(list(corpus.documents[0].encode()))
@@ -56,6 +76,18 @@ def windows(ids: Tensor, longest: int, count: int) -> Tensor:
     return ids[starts[:, None] + torch.arange(longest + 1)]
 
 
+def losses(model: Transformer, settings: Reading) -> list[float]:
+    """Loss on the reported bytes at every length."""
+    rows_BT = windows(parts()[2], settings.longest, settings.windows)
+    return [loss_at(model, rows_BT, length, settings.scored) for length in settings.lengths]
+
+
+def selection(model: Transformer, length: int, settings: Reading) -> float:
+    """Loss on the bytes that pick a rate, at one length."""
+    rows_BT = windows(parts()[1], settings.longest, settings.windows)
+    return loss_at(model, rows_BT, length, settings.scored)
+
+
 @torch.no_grad()
 def loss_at(model: Transformer, rows_BT: Tensor, length: int, scored: int) -> float:
     """Mean nats per byte of the last `scored` bytes, read with the `length` bytes up to them."""
@@ -67,7 +99,7 @@ def loss_at(model: Transformer, rows_BT: Tensor, length: int, scored: int) -> fl
     return total / (len(rows_BT) * scored)
 
 
-def shape(settings) -> dict:
+def shape(settings: Reading) -> dict:
     """The model of every arm, but for its positions."""
     return {
         "hidden_size": settings.width, "num_hidden_layers": settings.layers,

@@ -7,35 +7,15 @@ is thrown off gets worse. Each at its own best learning rate, chosen on other te
 length. The bar is a table of byte pairs.
 """
 
-from dataclasses import dataclass
 from math import log
 
 from minimind_wiki.book.experiment import Experiment, Measurement, Sweep
 from minimind_wiki.lite.plot import Axis, Figure, Level, Panel
 
-from ._text import described, loss_at, pairs, parts, shape, trained, windows
+from ._text import Reading, described, losses, pairs, selection, shape, trained
 
 DASHES = {"none": "solid", "learned": "dashdot", "sinusoidal": "dash", "rotary": "longdash",
           "alibi": "dot"}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Bytes in a training window and in the windows read; bytes judged; held-out windows."""
-
-    lengths: tuple[int, ...] = (32, 64, 96, 128, 256, 512)
-    context: int = 64
-    longest: int = 512
-    scored: int = 32
-    windows: int = 128
-    width: int = 64
-    layers: int = 2
-    heads: int = 4
-    theta: float = 1e4
-    batch: int = 16
-    steps: int = 300
-    optimizer: str = "muon"
-    learning_rate: float = 1e-2  # swept
 
 
 def arm(title: str, role: str, positions: str) -> dict:
@@ -52,37 +32,33 @@ experiment = Experiment(
         "rotary": arm("RoPE", "model", "rotary"),
         "alibi": arm("ALiBi", "c", "alibi"),
     },
-    settings=Settings(),
-    quick=Settings(lengths=(64, 256), longest=256, windows=16, width=32, steps=20),
+    settings=Reading(),
+    quick=Reading(lengths=(64, 256), longest=256, windows=16, width=32, steps=20),
     quick_arms=("rotary", "alibi"),
     sweep=Sweep("learning_rate", (5e-3, 1e-2, 2e-2), "selection_loss", quick=(1e-2,),
-                beyond=(2.5e-3, 4e-2)),
+                beyond=(2.5e-3, 4e-2, 8e-2, 1.6e-1)),
     primary="at_trained",
     repeat=(("learned", 0), ("sinusoidal", 0), ("alibi", 0)),
 )  # fmt: skip
 
 
 @experiment.measure
-def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
-    _, select, report = parts()
+def measure(arm: dict, seed: int, settings: Reading) -> Measurement:
     model = trained(shape(settings) | {"positions": arm["positions"]}, seed, settings).eval()
-    rows = windows(report, settings.longest, settings.windows)
-    losses = [loss_at(model, rows, length, settings.scored) for length in settings.lengths]
-    rows = windows(select, settings.longest, settings.windows)
-    at = dict(zip(settings.lengths, losses, strict=True))
-    trained_length = settings.context
+    found = losses(model, settings)
+    at = dict(zip(settings.lengths, found, strict=True))
     values = {
-        "selection_loss": loss_at(model, rows, trained_length, settings.scored),
-        "at_trained": at[trained_length],
-        "at_longest": losses[-1],
-        "change": losses[-1] - at[trained_length],
+        "selection_loss": selection(model, settings.context, settings),
+        "at_trained": at[settings.context],
+        "at_longest": found[-1],
+        "change": found[-1] - at[settings.context],
         **{f"at_{length}": loss for length, loss in at.items()},
     }
-    return Measurement(values, {"loss": (settings.lengths, losses)})
+    return Measurement(values, {"loss": (settings.lengths, found)})
 
 
 @experiment.levels
-def levels(settings: Settings) -> dict:
+def levels(settings: Reading) -> dict:
     """Chance knows nothing; the baseline is a smoothed table of byte pairs on the same bytes."""
     return {"chance": {"at_trained": log(256)}, "baseline": {"at_trained": pairs(settings)},
             "data": described()}  # fmt: skip
@@ -157,7 +133,9 @@ def beyond(record):
     """Loss on the same held-out bytes against the number of bytes read before and with them. Up to
     the trained length all fall or stay; beyond it RoPE, learned and sinusoidal rise steeply, no
     positions a little, and ALiBi stays."""
-    lines = [record.line(a, "loss", dash=DASHES[a], marker="circle") for a in record.arms]
+    roles = {"sinusoidal": "d"}  # "b" and "none" have one colour
+    lines = [record.line(a, "loss", dash=DASHES[a], marker="circle",
+                         role=roles.get(a, r["role"])) for a, r in record.arms.items()]  # fmt: skip
     bar = [Level(record.level("baseline", "at_trained"), "byte pairs", "baseline")]
     x = Axis("bytes read (trained: 64)", "log", ticks=list(record.settings["lengths"]))
     return Figure(Panel(x, Axis("held-out nats a byte"), lines, levels=bar, legend="top"))

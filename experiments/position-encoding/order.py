@@ -161,7 +161,10 @@ def by_depth(record):
     """How far the last token's state moves when the tokens before it are put in another order, by
     number of layers. No mask and no positions: zero at every depth. Causal mask and no positions:
     zero with one layer, large from two layers on. With RoPE large from one layer on."""
-    lines = [record.line(arm, "moved", dash=DASHES[arm], marker="circle") for arm in DASHES]
+    roles = {"unmasked_rotary": "a"}  # "b" and "none" have one colour
+    lines = [record.line(arm, "moved", dash=DASHES[arm], marker="circle",
+                         role=roles.get(arm, record.arms[arm]["role"]))
+             for arm in DASHES]  # fmt: skip
     ticks = list(record.settings["depths"])
     return Figure(Panel(Axis("layers", ticks=ticks), Axis("movement of the last state"), lines,
                         legend="top"))  # fmt: skip

@@ -2,44 +2,21 @@
 
 One byte decoder per seed is trained on windows of 64 bytes. Then its rotary waves are slowed for
 four times the length: all of them (position interpolation), through a larger base (NTK), or those
-alone that never finished a turn (YaRN); or its waves stay and each layer sees only the last 64
-bytes. As it is, and after a tenth as many steps again on windows of 256 bytes, at the best of
-several learning rates. The controls: the same further steps without any slowing, and a model
-trained on the long windows from the start, at the rate of the short ones. Judged on the same 32
-held-out bytes, with 32 to 512 bytes read.
+alone that never finished a turn (YaRN). Or anew for each text, by its own length: as the published
+formula has it (dynamic NTK), or by just as much as the text is longer (fitted NTK). Or they stay
+and each layer sees only the last 64 bytes. As it is, and after a tenth as many steps again on
+windows of 256 bytes, at the best of several learning rates. The controls: the same further steps
+without any slowing, and a model trained on the long windows from the start, at the rate of the
+short ones. Judged on the same 32 held-out bytes, with 32 to 512 bytes read.
 """
 
-import dataclasses
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import replace
 
 from minimind_wiki.book.experiment import Experiment, Measurement, Sweep
 from minimind_wiki.lite.plot import Axis, Figure, Panel
-from minimind_wiki.model import Transformer
 
-from ._text import changed, described, loss_at, parts, shape, trained, tuned, windows
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """As in `length`; then the long windows, how much longer they are, and the further steps."""
-
-    lengths: tuple[int, ...] = (32, 64, 96, 128, 256, 512)
-    context: int = 64
-    longest: int = 512
-    scored: int = 32
-    windows: int = 128
-    width: int = 64
-    layers: int = 2
-    heads: int = 4
-    theta: float = 1e4
-    batch: int = 16
-    steps: int = 300
-    optimizer: str = "muon"
-    base_rate: float = 1e-2
-    factor: int = 4
-    more_steps: int = 30
-    learning_rate: float = 3e-3  # of the further steps, swept
+from ._stretched import Settings, model_of
+from ._text import described, losses, selection
 
 
 def arm(title: str, role: str, kind: str, further: bool = False, start: str = "short") -> dict:
@@ -53,6 +30,8 @@ experiment = Experiment(
         "plain": arm("as it is", "none", "default"),
         "linear": arm("position interpolation", "a", "linear"),
         "ntk": arm("NTK", "b", "ntk"),
+        "dynamic": arm("dynamic NTK", "d", "dynamic"),
+        "fitted": arm("fitted NTK", "e", "fitted"),
         "yarn": arm("YaRN", "model", "yarn"),
         "window": arm("window of 64", "c", "window"),
         "plain_tuned": arm("as it is", "none", "default", True),
@@ -63,50 +42,32 @@ experiment = Experiment(
     },
     settings=Settings(),
     quick=Settings(lengths=(64, 256), longest=256, windows=16, width=32, steps=20, more_steps=2),
-    quick_arms=("plain", "yarn", "window", "yarn_tuned"),
+    quick_arms=("plain", "dynamic", "yarn", "window", "yarn_tuned"),
     sweep=Sweep("learning_rate", (1e-3, 3e-3, 1e-2), "selection_loss", quick=(3e-3,),
                 beyond=(3e-2,)),
     primary="at_long",
-    repeat=(("ntk", 0), ("window", 0), ("yarn_tuned", 0), ("trained_long", 0)),
+    repeat=(("ntk", 0), ("dynamic", 0), ("window", 0), ("yarn_tuned", 0), ("trained_long", 0)),
 )  # fmt: skip
 
-DASHES = {"plain": "solid", "linear": "dot", "ntk": "dash", "yarn": "longdash",
-          "window": "dashdot", "trained_long": "dot"}  # fmt: skip
-
-
-@cache
-def base(start: str, seed: int, settings: Settings) -> Transformer:
-    """The model before anything is stretched; `settings` without the swept rate."""
-    long = {"context_length": settings.factor * settings.context,
-            "batch_size": settings.batch // settings.factor} if start == "long" else {}  # fmt: skip
-    return trained(shape(settings), seed, settings, learning_rate=settings.base_rate, **long)
+DASHES = {"plain": "solid", "linear": "dot", "ntk": "dash", "dynamic": "dashdot", "fitted": "dash",
+          "yarn": "longdash", "window": "dashdot", "trained_long": "dot"}  # fmt: skip
 
 
 @experiment.measure
 def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
-    kind, long = arm["kind"], settings.factor * settings.context
-    fields = {"default": {}, "window": {"sliding_window": settings.context}}.get(kind)
-    if fields is None:
-        fields = {"rope_type": kind, "rope_factor": float(settings.factor)}
-        fields |= {"rope_original_positions": settings.context} if kind == "yarn" else {}
-    fixed = dataclasses.replace(settings, learning_rate=0.0)
-    model = changed(base(arm["start"], seed, fixed), **fields)
-    if arm["further"]:
-        model = tuned(model, seed, settings, steps=settings.more_steps, context_length=long,
-                      batch_size=settings.batch // settings.factor,
-                      eval_every=settings.more_steps).eval()  # fmt: skip
-    _, select, report = parts()
-    rows = windows(report, settings.longest, settings.windows)
-    losses = [loss_at(model, rows, length, settings.scored) for length in settings.lengths]
-    rows = windows(select, settings.longest, settings.windows)
-    at = dict(zip(settings.lengths, losses, strict=True))
+    long, model = settings.factor * settings.context, model_of(arm, seed, settings)
+    found = losses(model, settings)
+    if arm["kind"] == "fitted":  # another model for each length
+        found = [losses(model_of(arm, seed, settings, n), replace(settings, lengths=(n,)))[0]
+                 for n in settings.lengths]  # fmt: skip
+    at = dict(zip(settings.lengths, found, strict=True))
     values = {
-        "selection_loss": loss_at(model, rows, long, settings.scored),
+        "selection_loss": selection(model, long, settings),
         "at_trained": at[settings.context],
         "at_long": at[long],
         **{f"at_{length}": loss for length, loss in at.items()},
     }
-    return Measurement(values, {"loss": (settings.lengths, losses)})
+    return Measurement(values, {"loss": (settings.lengths, found)})
 
 
 @experiment.levels
@@ -163,6 +124,31 @@ def stretching_costs_short_text(record):
     return good, told(record, ("plain", "linear", "ntk", "yarn"), "at_trained")
 
 
+@experiment.claim(quick=True)
+def own_length_is_free_at_home(record):
+    """Slowed by its own length, a text of the trained length is read as before."""
+    arms = [a for a in ("dynamic", "fitted") if a in record.arms]
+    pairs = [zip(*(record.seeds(b, "at_trained") for b in (a, "plain")), strict=True) for a in arms]
+    gap = max(abs(one - plain) for pair in pairs for one, plain in pair)
+    return gap < 1e-4, f"a difference of {gap:.0e} nats at most"
+
+
+@experiment.claim()
+def dynamic_goes_further(record):
+    """At eight times the length dynamic NTK is better than NTK and YaRN for four times, with every
+    seed."""
+    good = all(below(record, "dynamic", o, metric="at_512") for o in ("ntk", "yarn"))
+    return good, told(record, ("dynamic", "fitted", "ntk", "yarn"), "at_512")
+
+
+@experiment.claim()
+def fitted_is_better(record):
+    """The published formula slows by more than the text is longer. Fitted NTK, which does not, is
+    better at four and at eight times the length, with every seed."""
+    good = all(below(record, "fitted", "dynamic", metric=m) for m in ("at_long", "at_512"))
+    return good, "; ".join(told(record, ("fitted", "dynamic"), m) for m in ("at_long", "at_512"))
+
+
 @experiment.claim()
 def window_is_enough(record):
     """The arm that spoils the story: with a window of the trained length and nothing else, the loss
@@ -189,19 +175,23 @@ def yarn_tuned_is_best(record):
 
 def panel(record, arms, title) -> Panel:
     x = Axis("bytes read (trained: 64)", "log", ticks=list(record.settings["lengths"]))
-    lines = [record.line(a, "loss", dash=DASHES[a.removesuffix("_tuned")], marker="circle")
-             for a in arms if a in record.arms]  # fmt: skip
+    kinds = {a: a.removesuffix("_tuned") for a in arms if a in record.arms}
+    roles = {"ntk": "f"}  # "b" and "none" have one colour
+    lines = [record.line(a, "loss", dash=DASHES[kind], marker="circle",
+                         role=roles.get(kind, record.arms[a]["role"]))
+             for a, kind in kinds.items()]  # fmt: skip
     return Panel(x, Axis("held-out nats a byte"), lines, title=title, legend="top")
 
 
 @experiment.figure()
 def lengths(record):
     """Loss on the same held-out bytes against the bytes read, in two panels. As trained: the plain
-    model rises steeply beyond 64, NTK later, YaRN least; position interpolation is high at every
+    model rises steeply beyond 64, NTK later, YaRN less; position interpolation is high at every
     length; the window stays level. After further steps on windows of 256 all are level up to 256
     and rise beyond, near the model trained on long windows."""
     after = [a for a in record.arms if a.endswith("_tuned")]
     return Figure([
-        panel(record, ("plain", "linear", "ntk", "yarn", "window"), "stretched, no further step"),
+        panel(record, ("plain", "linear", "ntk", "dynamic", "fitted", "yarn", "window"),
+              "stretched, no further step"),
         panel(record, (*after, "trained_long"), "after 30 steps on 256 bytes"),
     ])  # fmt: skip

@@ -6,13 +6,39 @@ that writes the branch's result. Shapes: B batch, T time, D width.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..normalization._decoder import Block, Decoder, batch
+from minimind_wiki.book.text import real_text
+
+from ..attention._train import trained, windows
+from ..normalization._decoder import Block, Decoder, batch, characters, evaluate
 
 WRITERS = ("out", "down")  # the Linear that ends each branch
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One size for all arms; steps and batch decide how many characters a run sees."""
+
+    width: int = 32
+    heads: int = 4
+    context: int = 32
+    batch: int = 12
+    steps: int = 400
+    warmup: int = 20
+    eval_windows: int = 256
+    learning_rate: float = 3e-3  # swept
+
+
+def described() -> dict:
+    """Chance knows the alphabet, the baseline a table of character pairs."""
+    data = characters()
+    return {"chance": {"held_out_loss": data.chance}, "baseline": {"held_out_loss": data.bigram},
+            "data": real_text().described()}  # fmt: skip
 
 
 class Open(Block):
@@ -66,15 +92,36 @@ def out_over_in(linear: nn.Linear) -> float:
     return linear.out_features / linear.in_features
 
 
-def as_drawn(model: Stream, ids: Tensor, settings, loss_fn) -> dict[str, list[float]]:
+def fitted(model: Stream, seed: int, settings: Settings) -> tuple[dict, tuple, int | None]:
+    """Train the model: its losses (nan where it diverged, but for the first), the training curve,
+    and where it diverged. A stream that starts huge diverges if its first loss grows tenfold."""
+    data = characters()
+
+    def loss_at(step: int) -> Tensor:
+        inputs, targets = windows(step, seed, settings)
+        return F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+
+    with torch.no_grad():
+        first = loss_at(0).item()
+    curve, diverged_at = trained(model, loss_at, settings, max(data.chance, first))
+    parts = {"training": data.train, "selection": data.select, "held_out": data.held_out}
+    losses = {
+        f"{name}_loss": evaluate(model, part, settings) if diverged_at is None else math.nan
+        for name, part in parts.items()
+    }
+    return {"first_loss": first, **losses}, curve, diverged_at
+
+
+def as_drawn(model: Stream, settings: Settings) -> dict[str, list[float]]:
     """Before training, from the embedding on and after every block: root mean square of the stream,
     the norm of the loss's gradient in it, and the mean cosine between two places of one text."""
+    ids = characters().train
     starts = torch.linspace(0, len(ids) - settings.context - 2, settings.batch).long()
     inputs, targets = batch(ids, starts, settings.context)
     streams = [model.token(inputs) + model.place.weight[: inputs.shape[1]]]
     for block in model.blocks:
         streams.append(block(streams[-1]))
-    loss = loss_fn(model.head(model.last(streams[-1])).flatten(0, 1), targets.flatten())
+    loss = F.cross_entropy(model.head(model.last(streams[-1])).flatten(0, 1), targets.flatten())
     grads = torch.autograd.grad(loss, streams)
     return {
         "stream": [x.detach().pow(2).mean().sqrt().item() for x in streams],

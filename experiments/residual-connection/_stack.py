@@ -6,15 +6,39 @@ parameters, one addition more. Shapes: B batch, C characters read, D width, V al
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minimind_wiki.book.text import real_text
 from minimind_wiki.model.norm import RMSNorm
 
+from ..attention._train import trained
 from ..normalization._decoder import characters
 from ..normalization._stack import similarity
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """reads: characters before the guess; letter: numbers for each; the width is their product."""
+
+    reads: int = 8
+    letter: int = 12
+    batch: int = 96
+    steps: int = 250
+    warmup: int = 20
+    eval_rows: int = 4096
+    learning_rate: float = 1e-3  # swept
+
+
+def described() -> dict:
+    """Chance knows the alphabet, the baseline a table of character pairs of the held-out text."""
+    data = characters()
+    chance, pairs = (dict.fromkeys(("training_loss", "held_out_loss"), value)
+                     for value in (data.chance, data.bigram))  # fmt: skip
+    return {"chance": chance, "baseline": pairs, "data": real_text().described()}
 
 
 def draw(linear: nn.Linear, how: str) -> None:
@@ -33,7 +57,7 @@ def draw(linear: nn.Linear, how: str) -> None:
 class Stack(nn.Module):
     """`depth` layers; arm: residual, norm (True or False), init as in `draw`."""
 
-    def __init__(self, vocab_size: int, arm: dict, depth: int, settings) -> None:
+    def __init__(self, vocab_size: int, arm: dict, depth: int, settings: Settings) -> None:
         super().__init__()
         width = settings.reads * settings.letter
         self.residual = arm["residual"]
@@ -64,7 +88,7 @@ def rows(ids: Tensor, starts: Tensor, reads: int) -> tuple[Tensor, Tensor]:
     return windows[:, :-1], windows[:, -1]
 
 
-def batch_of(step: int, seed: int, settings) -> tuple[Tensor, Tensor]:
+def batch_of(step: int, seed: int, settings: Settings) -> tuple[Tensor, Tensor]:
     """The training batch of a step: the same for every arm of a seed."""
     ids = characters().train
     order = torch.Generator().manual_seed(1000 * (seed + 1) + step)
@@ -73,11 +97,32 @@ def batch_of(step: int, seed: int, settings) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def judged(model: nn.Module, ids: Tensor, settings) -> float:
+def judged(model: nn.Module, ids: Tensor, settings: Settings) -> float:
     """Mean loss at `eval_rows` places spread evenly: the same ones for every arm and seed."""
     starts = torch.linspace(0, len(ids) - settings.reads - 2, settings.eval_rows).long()
     inputs, targets = rows(ids, starts, settings.reads)
     return F.cross_entropy(model(inputs), targets).item()
+
+
+def fitted(model: nn.Module, seed: int, settings: Settings) -> tuple[dict, tuple, int | None]:
+    """Train the model: its losses (nan where it diverged, but for the first), the training curve,
+    and where it diverged. A bare stack starts with a huge loss: it diverges if that grows tenfold.
+    """
+    data = characters()
+
+    def loss_at(step: int) -> Tensor:
+        inputs, targets = batch_of(step, seed, settings)
+        return F.cross_entropy(model(inputs), targets)
+
+    with torch.no_grad():
+        first = loss_at(0).item()
+    curve, diverged_at = trained(model, loss_at, settings, max(data.chance, first))
+    parts = {"training": data.train, "selection": data.select, "held_out": data.held_out}
+    losses = {
+        f"{name}_loss": judged(model, part, settings) if diverged_at is None else math.nan
+        for name, part in parts.items()
+    }
+    return {"first_loss": first, **losses}, curve, diverged_at
 
 
 def as_drawn(model: Stack, inputs: Tensor, targets: Tensor) -> dict[str, list[float]]:

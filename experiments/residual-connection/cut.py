@@ -146,6 +146,5 @@ def cuts(record):
                               role, map(min, seeds), map(max, seeds), dash, "circle"))  # fmt: skip
         whole = Level(record.value("whole", "bits_per_byte"), "whole", "floor")
         layer = Axis("layer", ticks=[n + 1 for n in range(LAYERS)])
-        bits = Axis("bits per byte")
-        panels.append(Panel(layer, bits, lines, levels=[whole], title=said))
+        panels.append(Panel(layer, "bits per byte", lines, levels=[whole], title=said))
     return Figure(panels)

@@ -7,19 +7,14 @@ and the learning rate is swept for each. Measured as drawn: the gradient after e
 alike the vectors of a text's places have become; then the loss.
 """
 
-import math
-from dataclasses import dataclass
-
 import torch
-import torch.nn.functional as F
 
 from minimind_wiki.book.experiment import Experiment, Measurement, Sweep
-from minimind_wiki.book.text import real_text
-from minimind_wiki.lite.plot import Axis, Figure, Level, Line, Panel
+from minimind_wiki.lite.plot import Axis, Figure, Panel
 
-from ..attention._train import trained, windows
-from ..normalization._decoder import characters, evaluate
-from ._decoder import Stream, as_drawn
+from ..normalization._decoder import characters
+from ._decoder import Settings, Stream, as_drawn, described, fitted
+from ._drawn import swept
 
 KINDS = {  # name: title, role, dash, keeps, init
     "both": ("both added", "prenorm", "solid", "both", "default"),
@@ -29,20 +24,7 @@ KINDS = {  # name: title, role, dash, keeps, init
     "none_orthogonal": ("none, orthogonal", "he", "longdash", "none", "orthogonal"),
 }
 DEPTHS = (2, 6)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """One size for all arms; steps and batch decide how many characters a run sees."""
-
-    width: int = 32
-    heads: int = 4
-    context: int = 32
-    batch: int = 12
-    steps: int = 400
-    warmup: int = 20
-    eval_windows: int = 256
-    learning_rate: float = 3e-3  # swept
+COLOURS = {"both": "model", "feed_forward": "d"}  # where two kinds would have one colour
 
 
 experiment = Experiment(
@@ -56,10 +38,10 @@ experiment = Experiment(
         for depth in DEPTHS for name, (title, role, _, keeps, init) in KINDS.items()
     },
     settings=Settings(),
-    quick=Settings(width=32, context=32, batch=8, steps=20, warmup=2, eval_windows=32),
+    quick=Settings(batch=8, steps=20, warmup=2, eval_windows=32),
     quick_arms=("both_6", "none_6", "none_orthogonal_6"),
     sweep=Sweep("learning_rate", (3e-3, 1e-2), "selection_loss", quick=(3e-3,),
-                beyond=(3e-4, 1e-3, 3e-2)),
+                beyond=(3e-4, 1e-3, 3e-2, 1e-1, 3e-1)),
     primary="held_out_loss",
     repeat=(("both_2", 0), ("attention_2", 0), ("feed_forward_2", 1), ("none_orthogonal_2", 2)),
 )  # fmt: skip
@@ -67,72 +49,43 @@ experiment = Experiment(
 
 @experiment.measure
 def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
-    data = characters()
     torch.manual_seed(seed)
-    model = Stream(data.vocab_size, arm, settings)
-    start = as_drawn(model, data.train, settings, F.cross_entropy)
-
-    def loss_at(step: int):
-        inputs, targets = windows(step, seed, settings)
-        return F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
-
-    curve, diverged_at = trained(model, loss_at, settings, data.chance)
+    model = Stream(characters().vocab_size, arm, settings)
+    start = as_drawn(model, settings)
+    losses, curve, diverged_at = fitted(model, seed, settings)
     values = {
+        **losses,
         "gradient_ratio": start["gradient"][0] / start["gradient"][-1],
         "alike": start["alike"][-1],
-        "alike_trained": as_drawn(model, data.train, settings, F.cross_entropy)["alike"][-1],
+        "alike_trained": as_drawn(model, settings)["alike"][-1],
     }
-    for name, part in (("training", data.train), ("selection", data.select),
-                       ("held_out", data.held_out)):  # fmt: skip
-        bad = diverged_at is not None
-        values[f"{name}_loss"] = math.nan if bad else evaluate(model, part, settings)
     curves = {name: (range(len(ys)), ys) for name, ys in start.items()}
     return Measurement(values, {**curves, "training": curve}, diverged_at)
 
 
 @experiment.levels
 def levels(settings: Settings) -> dict:
-    data = characters()
-    return {
-        "chance": {"held_out_loss": data.chance},
-        "baseline": {"held_out_loss": data.bigram},
-        "data": real_text().described(),
-    }
-
-
-@experiment.derived
-def derived(record):
-    return {arm: {"best_learning_rate": record.sweep(arm)["best"]} for arm in record.arms}
-
-
-def spans(record, metric: str, *arms: str) -> tuple[list[list[float]], str]:
-    """Each arm's seeds, and their ranges in words."""
-    found = [record.seeds(arm, metric) for arm in arms]
-    said = [f"{record.arms[a]['title']}: {min(s):.3f} to {max(s):.3f}"
-            for a, s in zip(arms, found, strict=True)]  # fmt: skip
-    return found, "; ".join(said)
+    return described()
 
 
 @experiment.claim()
 def deep_needs_them(record):
     """At six blocks every seed with both ends below every seed of each arm that lacks one."""
-    (both, *others), said = spans(record, "held_out_loss", *(f"{k}_6" for k in KINDS))
+    (both, *others), said = record.spans("held_out_loss", *(f"{k}_6" for k in KINDS))
     return all(max(both) < min(other) for other in others), said
 
 
 @experiment.claim()
 def depth_pays_with_them(record):
     """Six blocks with both end below two blocks with both, every seed."""
-    (two, six), said = spans(record, "held_out_loss", "both_2", "both_6")
+    (two, six), said = record.spans("held_out_loss", "both_2", "both_6")
     return max(six) < min(two), said
 
 
 @experiment.claim()
 def depth_hurts_without(record):
     """Without any, six blocks end above two, every seed, from both draws."""
-    pairs = [
-        spans(record, "held_out_loss", f"{k}_2", f"{k}_6") for k in ("none", "none_orthogonal")
-    ]
+    pairs = [record.spans("held_out_loss", f"{k}_2", f"{k}_6") for k in ("none", "none_orthogonal")]
     return all(min(deep) > max(two) for (two, deep), _ in pairs), "; ".join(s for _, s in pairs)
 
 
@@ -140,7 +93,7 @@ def depth_hurts_without(record):
 def shallow_does_without(record):
     """With two blocks the best arm without any ends within 0.05 nats of both."""
     arms = ("both_2", "none_2", "none_orthogonal_2")
-    (both, *none), said = spans(record, "held_out_loss", *arms)
+    (both, *none), said = record.spans("held_out_loss", *arms)
     mean = [sum(s) / len(s) for s in (both, *none)]
     return min(mean[1:]) < mean[0] + 0.05, said
 
@@ -161,7 +114,8 @@ def start(record):
     axes = {"gradient": Axis("norm of the gradient", "log"),
             "alike": Axis("mean cosine of two places", range=(-0.05, 1.05))}  # fmt: skip
     for curve, y in axes.items():
-        lines = [record.line(f"{name}_6", curve, kind[0], kind[2])
+        lines = [record.line(f"{name}_6", curve, kind[0], kind[2],
+                             role=COLOURS.get(name, kind[1]))
                  for name, kind in KINDS.items() if f"{name}_6" in record.arms]  # fmt: skip
         panels.append(Panel("block", y, lines))
     return Figure(panels)
@@ -170,17 +124,8 @@ def start(record):
 @experiment.figure()
 def rates(record):
     """Loss on selection text against the learning rate, for two and six blocks."""
-    panels = []
-    for depth in DEPTHS:
-        lines = []
-        for name, (title, role, dash, *_) in KINDS.items():
-            if f"{name}_{depth}" in record.arms:
-                s = record.sweep(f"{name}_{depth}")
-                lines.append(
-                    Line(s["values"], s["scores"], title, role, dash=dash, marker="circle")
-                )
-        if lines:
-            pairs = Level(record.level("baseline", "held_out_loss"), "table of pairs", "baseline")
-            panels.append(Panel(Axis("learning rate", "log"), "nats a character", lines,
-                                levels=[pairs], title=f"{depth} blocks"))  # fmt: skip
-    return Figure(panels)
+    return Figure([
+        swept(record, {f"{name}_{depth}": (kind[0], COLOURS.get(name, kind[1]), kind[2])
+                       for name, kind in KINDS.items()}, f"{depth} blocks", 3.6)
+        for depth in DEPTHS
+    ])  # fmt: skip

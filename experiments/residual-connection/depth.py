@@ -8,19 +8,14 @@ layer as drawn, then the loss on training and on held-out text. A deep stack can
 plus layers that do nothing, so a higher *training* loss means that nobody found the weights.
 """
 
-import math
-from dataclasses import dataclass
-
 import torch
-import torch.nn.functional as F
 
 from minimind_wiki.book.experiment import Experiment, Measurement, Sweep
-from minimind_wiki.book.text import real_text
-from minimind_wiki.lite.plot import Axis, Figure, Level, Line, Panel
+from minimind_wiki.lite.plot import Axis, Figure, Panel
 
-from ..attention._train import trained
 from ..normalization._decoder import characters
-from ._stack import Stack, as_drawn, batch_of, judged
+from ._drawn import by_depth, by_layer
+from ._stack import Settings, Stack, as_drawn, batch_of, described, fitted
 
 KINDS = {  # name: title, role, dash, residual, norm, init
     "plain_default": ("plain", "none", "dot", False, False, "default"),
@@ -32,19 +27,6 @@ KINDS = {  # name: title, role, dash, residual, norm, init
     "residual_zero": ("residual, from zero", "c", "solid", True, False, "zero"),
 }
 DEPTHS = (4, 12, 32)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """reads: characters before the guess; letter: numbers for each; the width is their product."""
-
-    reads: int = 8
-    letter: int = 12
-    batch: int = 96
-    steps: int = 250
-    warmup: int = 20
-    eval_rows: int = 4096
-    learning_rate: float = 1e-3  # swept
 
 
 experiment = Experiment(
@@ -61,7 +43,7 @@ experiment = Experiment(
     quick=Settings(steps=20, warmup=2, batch=32, eval_rows=512),
     quick_arms=("plain_default_32", "plain_he_32", "residual_bare_32", "residual_norm_32"),
     sweep=Sweep("learning_rate", (1e-3, 3e-3), "selection_loss", quick=(1e-3,),
-                beyond=(1e-4, 3e-4, 1e-2, 3e-2)),
+                beyond=(1e-4, 3e-4, 1e-2, 3e-2, 1e-1, 3e-1)),
     primary="held_out_loss",
     repeat=(("plain_norm_4", 0), ("residual_bare_4", 0), ("residual_zero_4", 1)),
 )  # fmt: skip
@@ -69,51 +51,23 @@ experiment = Experiment(
 
 @experiment.measure
 def measure(arm: dict, seed: int, settings: Settings) -> Measurement:
-    data = characters()
     torch.manual_seed(seed)
-    model = Stack(data.vocab_size, arm, arm["depth"], settings)
+    model = Stack(characters().vocab_size, arm, arm["depth"], settings)
     start = as_drawn(model, *batch_of(10**6, seed, settings))
-
-    def loss_at(step: int):
-        inputs, targets = batch_of(step, seed, settings)
-        return F.cross_entropy(model(inputs), targets)
-
-    with torch.no_grad():  # a bare stack starts with a huge loss: it diverges if that grows tenfold
-        first = loss_at(0).item()
-    curve, diverged_at = trained(model, loss_at, settings, max(data.chance, first))
+    losses, curve, diverged_at = fitted(model, seed, settings)
     values = {
-        "first_loss": first,
+        **losses,
         "stream_growth": start["stream"][-1] / start["stream"][0],
         "gradient_ratio": start["gradient"][0] / start["gradient"][-1],
         "alike": start["alike"][-1],
     }
-    for name, part in (("training", data.train), ("selection", data.select),
-                       ("held_out", data.held_out)):  # fmt: skip
-        bad = diverged_at is not None
-        values[f"{name}_loss"] = math.nan if bad else judged(model, part, settings)
     curves = {name: (range(len(ys)), ys) for name, ys in start.items()}
     return Measurement(values, {**curves, "training": curve}, diverged_at)
 
 
 @experiment.levels
 def levels(settings: Settings) -> dict:
-    data = characters()
-    chance, pairs = (dict.fromkeys(("training_loss", "held_out_loss"), value)
-                     for value in (data.chance, data.bigram))  # fmt: skip
-    return {"chance": chance, "baseline": pairs, "data": real_text().described()}
-
-
-@experiment.derived
-def derived(record):
-    return {arm: {"best_learning_rate": record.sweep(arm)["best"]} for arm in record.arms}
-
-
-def spans(record, metric: str, *arms: str) -> tuple[list[list[float]], str]:
-    """Each arm's seeds, and their ranges in words."""
-    found = [record.seeds(arm, metric) for arm in arms]
-    said = [f"{record.arms[a]['title']}: {min(s):.3f} to {max(s):.3f}"
-            for a, s in zip(arms, found, strict=True)]  # fmt: skip
-    return found, "; ".join(said)
+    return described()
 
 
 @experiment.claim(quick=True)
@@ -127,14 +81,14 @@ def plain_gradient_vanishes(record):
 def deep_plain_fits_worse(record):
     """Every plain kind fits the *training* text worse with 32 layers than with 4, every seed."""
     kinds = [name for name, kind in KINDS.items() if not kind[3]]
-    pairs = [spans(record, "training_loss", f"{k}_4", f"{k}_32") for k in kinds]
+    pairs = [record.spans("training_loss", f"{k}_4", f"{k}_32") for k in kinds]
     return all(min(d) > max(s) for (s, d), _ in pairs), "; ".join(said for _, said in pairs)
 
 
 @experiment.claim()
 def residual_does_not_pay(record):
     """With residuals and a norm, 32 layers fit the training text no worse than 4 (0.02 nats)."""
-    (few, many), said = spans(record, "training_loss", "residual_norm_4", "residual_norm_32")
+    (few, many), said = record.spans("training_loss", "residual_norm_4", "residual_norm_32")
     return max(many) < min(few) + 0.02, said
 
 
@@ -142,10 +96,10 @@ def residual_does_not_pay(record):
 def gradient_is_not_all(record):
     """A plain stack of 32 layers whose gradient arrives (first / last above 0.1) still ends above
     every residual one with a norm, on held-out text."""
-    (best,), said = spans(record, "held_out_loss", "residual_norm_32")
+    (best,), said = record.spans("held_out_loss", "residual_norm_32")
     alive = [k for k in ("plain_he_32", "plain_orthogonal_32", "plain_norm_32")
              if record.value(k, "gradient_ratio") > 0.1]  # fmt: skip
-    found, more = spans(record, "held_out_loss", *alive)
+    found, more = record.spans("held_out_loss", *alive)
     return bool(alive) and all(min(s) > max(best) for s in found), f"{said}; {more}"
 
 
@@ -169,13 +123,15 @@ def bare_residual_explodes(record):
 def zero_start_needs_no_norm(record):
     """With branches that start at zero, 32 layers without any norm end within 0.05 nats of those
     with one, on held-out text."""
-    (zero, norm), said = spans(record, "held_out_loss", "residual_zero_32", "residual_norm_32")
+    (zero, norm), said = record.spans("held_out_loss", "residual_zero_32", "residual_norm_32")
     return max(zero) < min(norm) + 0.05, said
 
 
-def lines(record, curve: str) -> list[Line]:
-    return [record.line(f"{name}_32", curve, kind[0], kind[2])
-            for name, kind in KINDS.items() if f"{name}_32" in record.arms]  # fmt: skip
+def shown() -> dict[str, tuple[str, str, str]]:
+    """Title, role and dash of each kind; other roles where two would have one colour."""
+    own = {"plain_orthogonal": "d", "residual_bare": "default", "residual_norm": "model",
+           "residual_zero": "a"}  # fmt: skip
+    return {name: (kind[0], own.get(name, kind[1]), kind[2]) for name, kind in KINDS.items()}
 
 
 @experiment.figure()
@@ -183,23 +139,13 @@ def gradient(record):
     """Norm of the gradient in the stream after each of 32 layers, before training, on a log scale.
     As PyTorch draws it, the plain stack loses many orders of magnitude towards the first layer; the
     bare residual stack gains some; the others stay near level."""
-    return Figure(Panel("layer", Axis("norm of the gradient", "log"), lines(record, "gradient")))
+    lines = by_layer(record, shown(), 32, "gradient")
+    return Figure(Panel("layer", Axis("norm of the gradient", "log"), lines))
 
 
 @experiment.figure()
 def loss(record):
     """Loss on training and on held-out text against the number of layers, each arm at its own best
     learning rate; bands are three seeds."""
-    panels = []
-    for metric, title in (("training_loss", "training text"), ("held_out_loss", "held-out text")):
-        drawn = []
-        for name, (said, role, dash, *_) in KINDS.items():
-            depths = [d for d in DEPTHS if f"{name}_{d}" in record.arms]
-            seeds = [record.seeds(f"{name}_{d}", metric) for d in depths]
-            mean = [sum(s) / len(s) for s in seeds]
-            drawn.append(Line(depths, mean, said, role, map(min, seeds), map(max, seeds), dash,
-                              "circle"))  # fmt: skip
-        pairs = Level(record.level("baseline", metric), "table of pairs", "baseline")
-        layers = Axis("layers", "log", ticks=list(DEPTHS))
-        panels.append(Panel(layers, "nats a character", drawn, levels=[pairs], title=title))
-    return Figure(panels)
+    panels = {"training_loss": "training text", "held_out_loss": "held-out text"}
+    return Figure([by_depth(record, shown(), DEPTHS, *panel) for panel in panels.items()])

@@ -8,8 +8,8 @@ for every record whether it is older than its code.
   every helper they use, and every module of `minimind_wiki` that those import, transitively.
 - `own_hash` covers the part of that which lies in `experiments/`. When it is as it was and only the
   package around it changed, a record may be confirmed (`book/confirm.py`).
-- `view_hash` covers the rest of the file: claims, figures, titles. When only it differs the record
-  is rendered again, not measured again.
+- `view_hash` covers the rest of the file: claims, figures, titles, and what only those import from
+  `experiments/`. When only it differs the record is rendered again, not measured again.
 """
 
 from __future__ import annotations
@@ -169,9 +169,14 @@ def _file(dotted: str, root: Path) -> tuple[str, Path] | None:
 
 def modules(path: Path, root: Path) -> dict[str, Path]:
     """Every file of ours that measuring the experiment at `path` imports, by dotted name."""
-    package = ".".join(path.resolve().relative_to(root.resolve()).parent.parts)
     code, _ = split(_parse(path))
-    todo = sorted(_imports(code, package))
+    return _reached(code, path, root)
+
+
+def _reached(statements: Iterable[ast.stmt], path: Path, root: Path) -> dict[str, Path]:
+    """Every file of ours that these statements of the file at `path` import, transitively."""
+    package = ".".join(path.resolve().relative_to(root.resolve()).parent.parts)
+    todo = sorted(_imports(statements, package))
     found: dict[str, Path] = {}
     while todo:
         dotted = todo.pop()
@@ -222,7 +227,13 @@ def view_hash(path: Path, root: Path) -> str:
     shown: list[ast.Module | ast.FunctionDef] = [tree]
     shown += (node for node in view if isinstance(node, ast.FunctionDef))
     said = [ast.get_docstring(node) or "" for node in shown]
-    return _digest([*said, *named, *(dump(_Plain().visit(node)) for node in view)])
+    measuring = modules(path, root)
+    helpers = [
+        f"{name}:{dump(_Plain().visit(_parse(file)))}"
+        for name, file in _reached(view, path, root).items()
+        if name.startswith("experiments.") and name not in measuring
+    ]
+    return _digest([*said, *named, *(dump(_Plain().visit(node)) for node in view), *helpers])
 
 
 def _naming(node: ast.stmt) -> list[list[ast.AST]]:

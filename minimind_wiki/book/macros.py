@@ -11,7 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minimind_wiki.book import chips, library, pages, samples, sources, timetable
+from minimind_wiki.book import (
+    chips,
+    library,
+    pages,
+    runtimes,
+    samples,
+    sources,
+    syllabus,
+    timetable,
+)
 from minimind_wiki.book.views.chip import look
 
 MACROS: dict[str, Callable[..., str]] = {
@@ -39,6 +48,16 @@ MACROS: dict[str, Callable[..., str]] = {
     "timetable": timetable.timetable,
     "path_length": timetable.length,
     "certificate": timetable.certificate,
+    "syllabus": syllabus.syllabus,
+    "walk": syllabus.walk,
+    "machine_time": syllabus.machine_time,
+    "path_hours": syllabus.path_hours,
+    "path_planned": syllabus.path_planned,
+    "planned": syllabus.planned,
+    "written_of": syllabus.written_of,
+    "recipe_table": runtimes.recipe_table,
+    "recipe_result": runtimes.recipe_result,
+    "recipe_found": runtimes.recipe_found,
     "world_rows": samples.world_rows,
     "world_story": samples.world_story,
     "world_exam": samples.world_exam,

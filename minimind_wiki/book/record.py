@@ -143,6 +143,13 @@ class Record:
         """Each seed's number, nan where it diverged."""
         return [math.nan if v is None else float(v) for v in self.cell(arm, metric)["seeds"]]
 
+    def spans(self, metric: str, *arms: str) -> tuple[list[list[float]], str]:
+        """Each arm's seeds, and the range of each under its title, in words."""
+        found = [self.seeds(arm, metric) for arm in arms]
+        said = [f"{self.arms[arm].get('title', arm)}: {min(seeds):.3f} to {max(seeds):.3f}"
+                for arm, seeds in zip(arms, found, strict=True)]  # fmt: skip
+        return found, "; ".join(said)
+
     def level(self, kind: str, metric: str) -> float:
         """A reference level; kind is "chance", "floor" or "baseline"."""
         levels = self.data.get(kind, {})

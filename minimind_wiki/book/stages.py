@@ -109,7 +109,7 @@ def _answer(root: Path, name: str, stage: str, most: int) -> dict[str, Any]:
             odds_V = model(torch.tensor([ids]))[0, -1].float().softmax(-1)
         best = odds_V.topk(TOP)
         top = [
-            [i, text(i), _short(p)]
+            [i, text(i), _three_digits(p)]
             for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
         answer["drawn"].append(top)  # the first of them was taken
@@ -125,7 +125,7 @@ def _texts(tokenizer: Any) -> Callable[[int], str]:
     return lambda token: names.get(token) or str(tokenizer.decode([token]))
 
 
-def _short(probability: float) -> float:
+def _three_digits(probability: float) -> float:
     return float(f"{probability:.3g}")
 
 

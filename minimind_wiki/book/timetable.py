@@ -2,7 +2,8 @@
 
 `docs/timetables.yaml` names the steps of a path: a page, or the part of it from one heading to
 another, and what the reader does there. Minutes follow from the words and the things to do, so a
-page that grows makes its path longer.
+page that grows makes its path longer. What the reader's machine does meanwhile is told apart from
+it, from recorded run times (`runtimes.py`). A path of many pages has parts (`syllabus.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import re
 from typing import Any
 
-from minimind_wiki.book import pages
+from minimind_wiki.book import asked, pages
 from minimind_wiki.book.fences.common import check_fields
 from minimind_wiki.book.pages import esc
 from minimind_wiki.errors import unknown
@@ -61,8 +62,11 @@ def of(slug: str) -> dict[str, Any]:
         raise pages.fault(str(unknown("timetable", slug, paths)))
     entry: dict[str, Any] = paths[slug]
     where = f"docs/timetables.yaml, {slug}"
+    if "parts" in entry:
+        check_fields(entry, ["parts", "says"], ["labs", "exercises", "makes"], where)
+        return entry
     check_fields(entry, ["steps", "says"], ["labs", "exercises"], where)
-    known = ["from", "until", "labs", "questions", "exercise", "title"]
+    known = ["from", "until", "labs", "questions", "exercise", "title", "runs"]
     for number, step in enumerate(entry["steps"], 1):
         check_fields(step, ["do", "page"], known, f"{where}, step {number}")
     return entry
@@ -76,7 +80,7 @@ def timetable(slug: str) -> str:
         anchor = f"#{step['from']}" if step.get("from") else ""
         name = step.get("title") or title(step["page"], step.get("from", ""))
         link = f"[{name}](../{step['page']}{anchor})"
-        lines.append(f"| {shown(clock)} | {link} | {step['do']} |")
+        lines.append(f"| {shown(clock, exact=True)} | {link} | {step['do']} |")
     return "\n".join(lines)
 
 
@@ -88,8 +92,14 @@ def certificate(slug: str) -> str:
         {"name": name, "title": _about(f"{name}/exercise.yaml")}
         for name in entry.get("exercises", [])
     ]
-    data = {"path": slug, "says": entry["says"], "labs": labs, "exercises": tasks}
-    items = "".join(f"<li>{esc(item['title'])}</li>" for item in (*labs, *tasks))
+    makes = [
+        {"name": f"{slug}/{part.name}", "title": part.title}
+        for part in (asked.PARTS if entry.get("makes") else ())
+    ]
+    data = {"path": slug, "says": entry["says"], "labs": labs, "exercises": tasks} | (
+        {"makes": makes} if makes else {}
+    )
+    items = "".join(f"<li>{esc(item['title'])}</li>" for item in (*labs, *tasks, *makes))
     return (
         f'<div class="mm-certificate" data-certificate="{slug}">'
         f"{pages.json_script(data, 'mm-certificate__spec')}"
@@ -125,13 +135,18 @@ WHY = (
 )
 
 
-def shown(total: float) -> str:
+def shown(total: float, exact: bool = False) -> str:
     """Minutes, or hours where they are many; where they come from stands in the title.
 
-    >>> shown(12.2)[-14:], shown(200)[-13:]
-    ('>13 min</span>', '>3.5 h</span>')
+    >>> shown(12.2)[-14:], shown(200)[-13:], shown(124.3, exact=True)[-14:]
+    ('>13 min</span>', '>3.5 h</span>', '>2 h 05</span>')
     """
-    text = f"{math.ceil(total)} min" if total < 90 else f"{math.ceil(total / 30) / 2:g} h"
+    if total < 90:
+        text = f"{math.ceil(total)} min"
+    elif exact:
+        text = "{} h {:02d}".format(*divmod(math.ceil(total), 60))
+    else:
+        text = f"{math.ceil(total / 30) / 2:g} h"
     return f'<span class="mm-clock" title="{esc(WHY)}">{text}</span>'
 
 

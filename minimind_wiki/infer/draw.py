@@ -124,14 +124,14 @@ class Drawer:
             self.constraint.accept(token)
 
 
-def filtered(logits_BV: Tensor, drawers: Sequence[Drawer]) -> Tensor:
+def filtered(logits_BV: Tensor, drawers: Sequence[Drawer], checked: bool = False) -> Tensor:
     """The scores that `draw` draws from, (B, V) float32: their softmax is each row's distribution.
 
     A row of temperature 0 keeps its scores; its token is the best of them. Raises MinimindError
-    where scores are not finite.
+    where scores are not finite, unless the caller has `checked` that.
     """
     scores_BV = logits_BV.float()
-    if not bool(scores_BV.amax(dim=-1).isfinite().all()):
+    if not checked and not bool(scores_BV.amax(dim=-1).isfinite().all()):
         raise MinimindError(
             "the model's scores are not finite, so no token can be drawn; load a checkpoint from "
             "before they broke, or a wider number format."
@@ -169,8 +169,10 @@ def _warp(scores_GV: Tensor, sampling: Sampling) -> Tensor:
     return scores_GV
 
 
-def draw(logits_BV: Tensor, drawers: Sequence[Drawer]) -> list[Drawn]:
+def draw(logits_BV: Tensor, drawers: Sequence[Drawer], checked: bool = False) -> list[Drawn]:
     """Draw the next token of every request from its row of scores, and count it as drawn.
+
+    `checked`: the caller knows that the scores are finite.
 
     A request whose constraint has failed gets its error and no token; the others get theirs.
 
@@ -179,7 +181,20 @@ def draw(logits_BV: Tensor, drawers: Sequence[Drawer]) -> list[Drawn]:
     >>> [drawn.id for drawn in draw(rows, [Drawer(ask, 3), Drawer(ask, 3)])]
     [1, 0]
     """
-    scores_BV = filtered(logits_BV, drawers)
+    next_B = pick(filtered(logits_BV, drawers, checked), drawers)
+    drawn = [Drawn(token) for token in next_B.tolist()]
+    for row, drawer in enumerate(drawers):
+        if drawer.constraint is not None and drawer.constraint.error:
+            drawn[row] = Drawn(-1, error=drawer.constraint.error)
+            continue
+        drawer.accept(drawn[row].id)
+        if drawer.logprobs is not None:
+            drawn[row] = told(logits_BV[row], drawn[row].id, drawer.logprobs)
+    return drawn
+
+
+def pick(scores_BV: Tensor, drawers: Sequence[Drawer]) -> Tensor:
+    """A token of each row of `filtered` scores, (B) int64: the best, or the winner of the race."""
     next_B = scores_BV.argmax(dim=-1)
     random = [row for row, drawer in enumerate(drawers) if drawer.sampling.temperature > 0]
     if random:
@@ -189,18 +204,25 @@ def draw(logits_BV: Tensor, drawers: Sequence[Drawer]) -> list[Drawn]:
         for wait_V, row in zip(wait_GV, random, strict=True):
             wait_V.exponential_(generator=drawers[row].generator)
         next_B[rows_G] = (chance_GV / wait_GV).argmax(dim=-1)  # the least of wait / chance
-    drawn = [Drawn(token) for token in next_B.tolist()]
-    for row, drawer in enumerate(drawers):
-        if drawer.constraint is not None and drawer.constraint.error:
-            drawn[row] = Drawn(-1, error=drawer.constraint.error)
-            continue
-        drawer.accept(drawn[row].id)
-        if drawer.logprobs is not None:
-            drawn[row] = _told(logits_BV[row], drawn[row].id, drawer.logprobs)
-    return drawn
+    return next_B
 
 
-def _told(logits_V: Tensor, token: int, count: int) -> Drawn:
+def chances(scores_BV: Tensor, drawers: Sequence[Drawer]) -> Tensor:
+    """The probabilities with which `pick` draws, (B, V); at temperature 0 the best is certain."""
+    certain = [row for row, drawer in enumerate(drawers) if drawer.sampling.temperature == 0]
+    if len(certain) < len(drawers):
+        chance_BV = torch.softmax(scores_BV, dim=-1)
+    else:
+        chance_BV = torch.zeros_like(scores_BV)
+    if certain:
+        rows_G = _index(certain, scores_BV)
+        chance_BV[rows_G] = 0
+        chance_BV[rows_G, scores_BV[rows_G].argmax(dim=-1)] = 1
+    return chance_BV
+
+
+def told(logits_V: Tensor, token: int, count: int) -> Drawn:
+    """A drawn token with its log-probability and those of the `count` likeliest."""
     logp_V = torch.log_softmax(logits_V.float(), dim=-1)
     best = logp_V.topk(min(count, len(logp_V)))
     top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))

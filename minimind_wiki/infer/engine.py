@@ -17,35 +17,25 @@ Shapes: T tokens of a step, R requests that draw, D hidden, V vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from minimind_wiki.errors import WrongCall
-from minimind_wiki.infer.draw import Drawer, Drawn, draw
+from minimind_wiki.infer.draw import Drawer, Drawn, draw, told
+from minimind_wiki.infer.guess import make_guesser, stand
+from minimind_wiki.infer.lay import StepCache, context_of
 from minimind_wiki.infer.lean import flat_decoder
 from minimind_wiki.infer.paged import Blocks
 from minimind_wiki.infer.request import Finish, Request, Token
-from minimind_wiki.infer.schedule import Schedule, Text
+from minimind_wiki.infer.schedule import Schedule
 from minimind_wiki.infer.stops import TextStream
-from minimind_wiki.model import PagedCache, Transformer
+from minimind_wiki.infer.work import Work
+from minimind_wiki.model import Transformer
 from minimind_wiki.model.pages import Step
 
 BROKEN = "the model's scores are not finite numbers; use a model whose weights are in order."
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class Work(Text):
-    """A request at work."""
-
-    number: int
-    request: Request
-    most: int
-    """Tokens with which the text ends at the latest."""
-    drawer: Drawer
-    shown: TextStream | None
 
 
 class Engine:
@@ -54,6 +44,11 @@ class Engine:
     At most `max_running` requests are answered at a time, the others wait their turn. A step
     computes at most `step_tokens` tokens: fewer make the time between two tokens of an answer
     even, more read prompts quicker. Not safe for several threads: one calls, others ask it to.
+
+    With a `draft`, a smaller model of the same vocabulary or "ngram", up to `ahead` tokens of each
+    answer are guessed and checked in the same pass (`infer.guess`); they come on top of
+    `step_tokens`. Answers follow the same distribution. A request whose scores depend on its own
+    tokens (penalties, a bias, a form) goes on by single tokens.
     """
 
     def __init__(
@@ -65,6 +60,8 @@ class Engine:
         max_running: int = 64,
         step_tokens: int = 256,
         block_size: int = 16,
+        draft: Transformer | str | None = None,
+        ahead: int = 4,
     ) -> None:
         if not 1 <= max_running < step_tokens:
             raise WrongCall(
@@ -73,19 +70,25 @@ class Engine:
             )
         if room < block_size:
             raise WrongCall(f"room is {room} tokens; give at least a block, {block_size}.")
+        if ahead < 1:
+            raise WrongCall(f"ahead is {ahead}; give 1 guess or more, or no draft.")
         config = model.config
         weight = next(model.parameters())  # not the head's: of codes it would be unpacked
         self.model, self.device = model.eval(), weight.device
         self.decode = flat_decoder(model)
         self.tokenizer = tokenizer
         self.blocks = Blocks(room // block_size, block_size)
-        self.cache = PagedCache(config, room // block_size, block_size, weight.device, weight.dtype)
+        self.cache = StepCache(config, room // block_size, block_size, weight.device, weight.dtype)
+        self.guesser = None
+        if draft is not None:
+            self.guesser = make_guesser(draft, model, room // block_size, block_size)
+        self.ahead = ahead
+        self.proposed = self.accepted = 0
+        """Guesses of the last step, and those of them that stood."""
         self.schedule = Schedule(self.blocks, max_running, step_tokens)
         self.works: dict[int, Work] = {}
         self.added = 0
-        # beyond the trained length "dynamic" scaling turns all old keys anew at every token
-        dynamic = config.rope_type == "dynamic"
-        self.context = config.rope_original_positions if dynamic else config.max_position_embeddings
+        self.context = context_of(config)
 
     @property
     def busy(self) -> bool:
@@ -122,9 +125,9 @@ class Engine:
         drawer = Drawer(request, vocabulary, self.device)
         shown = TextStream(self.tokenizer, request.stop) if self.tokenizer else None
         self.added += 1
-        work = Work(
-            prompt, number=self.added, request=request, most=most, drawer=drawer, shown=shown
-        )
+        reach = self.ahead if self.guesser is not None and drawer.plain else 0
+        work = Work(prompt, number=self.added, request=request, most=most, drawer=drawer,
+                    shown=shown, reach=reach)  # fmt: skip
         self.works[self.added] = work
         self.schedule.waiting.append(work)
         return self.added
@@ -138,14 +141,18 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[tuple[int, Token]]:
-        """One pass of the model; the new tokens, at most one of each request.
+        """One pass of the model; the new tokens, one of a request, or more where guesses stood.
 
         If the pass fails, nothing is lost: all that ran waits again, and the error goes on.
         """
-        plan = self.schedule.plan()
+        plan = cast(list[tuple[Work, int]], self.schedule.plan())
+        self.proposed = self.accepted = 0
         if not plan:
             return []
         try:
+            if self.guesser is not None:
+                self.guesser.guess(plan)
+                plan.sort(key=lambda item: item[1] + len(item[0].guesses))
             works, logits_RV = self._compute(plan)
         except BaseException:
             for text in self.schedule.running[::-1]:
@@ -153,31 +160,77 @@ class Engine:
             raise
         if not works:
             return []
-        out, whole = [], []
-        for row, finite in enumerate(logits_RV.amax(dim=-1).isfinite().tolist()):
-            if finite:
-                whole.append(row)
-            else:
-                out.append(self._break(works[row]))
-        works = [works[row] for row in whole]
-        drawn = draw(logits_RV[whole], [work.drawer for work in works]) if works else []
-        return out + [self._take(*pair) for pair in zip(works, drawn, strict=True)]
+        finite = logits_RV.amax(dim=-1).isfinite().tolist()
+        if all(finite) and len(finite) == len(works):  # nobody guessed
+            return self._draw(works, logits_RV)
+        return self._sort(works, logits_RV, finite)
 
-    def _compute(self, plan: list[tuple[Text, int]]) -> tuple[list[Work], Tensor]:
-        """Who draws a token now, and the scores for it, (R, V)."""
-        steps, rows, works, row = [], [], [], 0
-        for text, count in plan:
-            assert isinstance(text, Work)
-            stop = text.stored + count
-            steps.append(Step(text.ids[text.stored : stop], text.stored, text.blocks))
-            row += count
-            if stop == len(text.ids):
-                works.append(text)
-                rows.append(row - 1)
+    def _compute(self, plan: list[tuple[Work, int]]) -> tuple[list[Work], Tensor]:
+        """Who draws now, and the scores for it, (R, V): a row a text, and one for each guess."""
+        steps, works, rows, row = [], [], list[int](), 0
+        for work, count in plan:
+            stop = work.stored + count
+            new, ends = work.ids[work.stored : stop], stop == len(work.ids)
+            if work.guesses:
+                new = new + work.guesses
+            steps.append(Step(new, work.stored, work.blocks))
+            row += len(new)
+            if ends:
+                works.append(work)
+                rows += range(row - 1 - len(work.guesses), row)
         hidden_1TD = self.decode(self.cache.lay(steps), self.cache)
-        for text, count in plan:
-            text.stored += count
-        return works, self.model.lm_head(hidden_1TD[0, rows])
+        for work, count in plan:
+            work.stored += count
+        # to choose rows by a list takes as long as a small product
+        hidden_RD = hidden_1TD[0] if len(rows) == row else hidden_1TD[0, rows]
+        return works, self.model.lm_head(hidden_RD)
+
+    def _sort(
+        self, works: list[Work], logits_RV: Tensor, finite: list[bool]
+    ) -> list[tuple[int, Token]]:
+        """Each text by its rows: broken, without guesses, or with guesses to judge."""
+        out: list[tuple[int, Token]] = []
+        alone: list[tuple[Work, int]] = []
+        guessed: list[tuple[Work, int]] = []
+        row = 0
+        for work in works:
+            first, row = row, row + 1 + len(work.guesses)
+            if all(finite[first:row]):
+                (guessed if work.guesses else alone).append((work, first))
+            elif work.guesses:
+                self._restart(work)
+            else:
+                out.append(self._break(work))
+        if alone:
+            out += self._draw([work for work, _ in alone], logits_RV[[at for _, at in alone]])
+        if guessed:
+            out += self._judge(guessed, logits_RV)
+        return out
+
+    def _draw(self, works: list[Work], logits_RV: Tensor) -> list[tuple[int, Token]]:
+        """A token for each of them."""
+        drawn = draw(logits_RV, [work.drawer for work in works], checked=True)
+        return [self._take(*pair) for pair in zip(works, drawn, strict=True)]
+
+    def _judge(self, guessed: list[tuple[Work, int]], logits_RV: Tensor) -> list[tuple[int, Token]]:
+        """The guesses that stand and a token more for each; what is behind an end is dropped."""
+        out = []
+        rows = [at for work, first in guessed for at in range(first, first + 1 + len(work.guesses))]
+        kept = stand(logits_RV[rows], [work for work, _ in guessed])
+        for (work, first), tokens in zip(guessed, kept, strict=True):
+            self.proposed += len(work.guesses)
+            self.accepted += len(tokens) - 1
+            work.stored += len(tokens) - 1
+            work.drafted = min(work.drafted, work.stored)
+            count = work.request.logprobs
+            for place, token in enumerate(tokens):
+                work.drawer.accept(token)
+                row_V = logits_RV[first + place]
+                drawn = Drawn(token) if count is None else told(row_V, token, count)
+                out.append(self._take(work, drawn))
+                if out[-1][1].finish:
+                    break
+        return out
 
     def _take(self, work: Work, drawn: Drawn) -> tuple[int, Token]:
         """Add a drawn token to its text, and see whether that ends it."""
@@ -204,5 +257,18 @@ class Engine:
     def _break(self, work: Work) -> tuple[int, Token]:
         """End a request whose numbers broke. Its blocks must not be found, nor stay broken."""
         del self.works[work.number]
-        self.cache.wipe(self.schedule.remove(work, wipe=True))
+        self._wipe(work)
         return work.number, Token(-1, "", finish="error", error=BROKEN)
+
+    def _restart(self, work: Work) -> None:
+        """Read a text anew whose numbers broke beside guesses, and guess no more for it: a guess
+        may be what broke them."""
+        self._wipe(work)
+        work.reach, work.guesses = 0, []
+        self.schedule.waiting.appendleft(work)
+
+    def _wipe(self, work: Work) -> None:
+        freed = self.schedule.remove(work, wipe=True)
+        self.cache.wipe(freed)
+        if self.guesser is not None:
+            self.guesser.wipe(freed)

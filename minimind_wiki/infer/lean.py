@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minimind_wiki.infer import single
+from minimind_wiki.infer.lay import StepCache
 from minimind_wiki.infer.quantize.layers import QuantLinear
 from minimind_wiki.model import PagedCache, Transformer
 from minimind_wiki.model.attention import View, paged_attention
@@ -28,6 +29,7 @@ from minimind_wiki.model.block import Block
 from minimind_wiki.model.feedforward import SwiGLU
 from minimind_wiki.model.linear import AVAILABLE, Linear, onednn
 from minimind_wiki.model.norm import RMSNorm, fused_rms_norm
+from minimind_wiki.model.pages import Step
 from minimind_wiki.model.views import paged_views
 
 
@@ -109,28 +111,57 @@ class LeanDecoder:
         self.last = single.Norm(model.model.norm)
         self.windows = [model.config.window(layer) for layer in range(len(layers))]
         self.biased = model.config.positions == "alibi"
+        plain = model.config.positions not in ("learned", "sinusoidal")
+        table = model.model.embed_tokens
+        # a row as it lies, where nothing is added to it and it is no code
+        self.table_VD = table.weight if plain and type(table) is nn.Embedding else None
+        self.turn_PE = None if self.decoder.rotary is None else self.turns(torch.arange(1))
 
     def __call__(self, ids_1T: Tensor, cache: PagedCache) -> Tensor:
         decoder = self.decoder
+        step = cache.alone if isinstance(cache, StepCache) else None
+        if (
+            isinstance(cache, StepCache)
+            and step
+            and single.sees_all(step, self.windows, self.biased)
+        ):
+            return self.one(ids_1T, step, cache)
         x_TD = decoder._embed(ids_1T, place=cache.place_T)[0]
         turn = None
         if decoder.rotary is not None:
-            cos_TE, sin_TE = decoder.rotary.at(cache.place_T)
-            # both halves of a head at once: (a, b) · cos + (b, a) · (-sin, sin)
-            turn = (
-                torch.cat((cos_TE, cos_TE), dim=-1)[:, None],
-                torch.cat((-sin_TE, sin_TE), dim=-1)[:, None],
-            )
-        if single.sees_all(cache.parts, self.windows, self.biased):
-            place = single.place_of(cache, turn)
-            for layer, block in enumerate(self.blocks):
-                x_TD = block.one(x_TD, place, cache.keys[layer], cache.values[layer])
-            return self.last(x_TD)[None]
+            cos_TE, sin_TE = self.turns(cache.place_T)
+            turn = (cos_TE[:, None], sin_TE[:, None])
         views = paged_views(decoder.config, cache.parts)
         for block, view in zip(self.blocks, views, strict=True):
             x_TD = block(x_TD, turn, cache, view)
         assert isinstance(decoder.norm, RMSNorm)
         return norm(x_TD, decoder.norm)[None]
+
+    def one(self, ids_11: Tensor, step: Step, cache: StepCache) -> Tensor:
+        """A single token that sees all before it, (1, 1, D)."""
+        if self.table_VD is None:
+            x_1D = self.decoder._embed(ids_11, place=cache.place_T)[0]
+        else:
+            x_1D = self.table_VD.narrow(0, step.ids[0], 1)
+        turn = None
+        if self.turn_PE is not None:
+            cos_PE, sin_PE = self.turn_PE
+            if step.start >= len(cos_PE):  # twice as far each time
+                most = self.decoder.config.max_position_embeddings
+                places_P = torch.arange(min(2 * step.start, most))
+                cos_PE, sin_PE = self.turn_PE = self.turns(places_P)
+            turn = cos_PE.narrow(0, step.start, 1), sin_PE.narrow(0, step.start, 1)
+        place = single.place_of(cache, step, turn)
+        for block in self.blocks:
+            x_1D = block.one(x_1D, place)
+        return self.last(x_1D)[None]
+
+    def turns(self, place_P: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines for both halves of a head at once, (P, E):
+        (a, b) · cos + (b, a) · (-sin, sin)."""
+        assert self.decoder.rotary is not None
+        cos_PE, sin_PE = self.decoder.rotary.at(place_P)
+        return torch.cat((cos_PE, cos_PE), dim=-1), torch.cat((-sin_PE, sin_PE), dim=-1)
 
 
 class LeanBlock:
@@ -147,7 +178,8 @@ class LeanBlock:
         self.single_norms = single.Norm(before), single.Norm(between)
         q_norm, k_norm = attention.q_norm, attention.k_norm
         both = (q_norm, k_norm) if q_norm is not None and k_norm is not None else None
-        self.read = single.Reader(self.heads[0], self.heads[1], attention.head_dim, both)
+        heads, shared, _ = self.heads
+        self.read = single.Reader(attention.layer, heads, shared, attention.head_dim, both)
         self.dense = type(mlp) is SwiGLU and are_known(*mlp.children())
         if isinstance(mlp, SwiGLU) and self.dense:
             self.gate_up, self.down = joined(mlp.gate_proj, mlp.up_proj), joined(mlp.down_proj)
@@ -162,10 +194,10 @@ class LeanBlock:
         gate_TI, up_TI = self.gate_up(y_TD).chunk(2, dim=-1)
         return x_TD + self.down(F.silu(gate_TI) * up_TI)
 
-    def one(self, x_1D: Tensor, place: single.Place, keys: Tensor, values: Tensor) -> Tensor:
+    def one(self, x_1D: Tensor, place: single.Place) -> Tensor:
         """The same for one token of one request, in fewer calls."""
         qkv_1O = self.qkv(self.single_norms[0](x_1D))
-        x_1D = x_1D + self.out(self.read(qkv_1O, place, keys, values))
+        x_1D = x_1D + self.out(self.read(qkv_1O, place))
         y_1D = self.single_norms[1](x_1D)
         if not self.dense:
             return x_1D + self.mlp(y_1D[None])[0]

@@ -30,11 +30,22 @@ class Text:
     blocks: list[int] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
     """Of the full blocks, as far as they were asked for."""
+    named: int = 0
+    """How many of its blocks were given their names."""
+    drafted: int = 0
+    """How many of its tokens are in the cache of a draft model, which has the same blocks."""
+    ahead: int = 0
+    """Guesses for which the plan has found places behind the text, in this step."""
 
     @property
     def pending(self) -> int:
         """Tokens to compute before the next can be drawn."""
         return len(self.ids) - self.stored
+
+    @property
+    def wanted(self) -> int:
+        """Guesses that a step may check behind this text (`infer.guess`)."""
+        return 0
 
     def key(self, block: int, size: int) -> bytes:
         """The key of the text's block of this number, which must be full."""
@@ -61,7 +72,8 @@ class Schedule:
 
         Full blocks get their names here, before their content is computed: within a step every
         layer stores all new keys before any request reads them, so a request may already share
-        what another computes in the same step.
+        what another computes in the same step. Guesses fill blocks, too; these are named once
+        their tokens stand.
         """
         plan = self._single()
         budget = self.step_tokens - len(plan)
@@ -96,22 +108,32 @@ class Schedule:
         """One token of each that has one to compute, the oldest first, and blocks for them."""
         plan: list[tuple[Text, int]] = []
         for text in [text for text in self.running if text.pending == 1]:
-            full = text.stored == len(text.blocks) * self.blocks.size
-            while full and not self.blocks.free and text in self.running:
+            ahead = text.wanted
+            blocks = -(-(text.stored + 1 + ahead) // self.blocks.size)
+            while blocks - len(text.blocks) > len(self.blocks.free) and text in self.running:
                 self.preempt(self.running[-1])  # newer than all in the plan, or the text itself
             if text in self.running:
-                if full:
+                while len(text.blocks) < blocks:
                     text.blocks.append(self.blocks.take())
                 self._chunk(plan, text, 1)
+                text.ahead = ahead
         return plan
 
     def _chunk(self, plan: list[tuple[Text, int]], text: Text, budget: int) -> int:
-        """Plan as many of the text's tokens as the budget allows; how many these are."""
+        """Plan as many of the text's tokens as the budget allows; how many these are.
+
+        An answer that is read anew leaves its last token to the next step, which guesses behind it:
+        so what a seed draws does not depend on whether the text was ever preempted.
+        """
         count, size = min(text.pending, budget), self.blocks.size
+        if text.wanted and count == text.pending > 1:
+            count -= 1
+        text.ahead = 0
         if count > 0:
             plan.append((text, count))
-            for block in range(text.stored // size, (text.stored + count) // size):
+            for block in range(text.named, (text.stored + count) // size):
                 self.blocks.name(text.blocks[block], text.key(block, size))
+                text.named = block + 1
         return max(count, 0)
 
     def _admit(self, text: Text) -> bool:
@@ -126,7 +148,8 @@ class Schedule:
             if found is None:
                 break
             text.blocks.append(found)
-        text.stored = len(text.blocks) * size
+        text.named = len(text.blocks)
+        text.stored = text.drafted = text.named * size
         missing = -(-len(text.ids) // size) - len(text.blocks)
         if missing + spare > len(self.blocks.free):
             self._clear(text)
@@ -139,5 +162,5 @@ class Schedule:
             for block in text.blocks:
                 self.blocks.forget(block)
         freed = self.blocks.release(text.blocks)
-        text.blocks, text.stored = [], 0
+        text.blocks, text.stored, text.named, text.drafted = [], 0, 0, 0
         return freed

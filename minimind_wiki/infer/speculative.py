@@ -14,6 +14,7 @@ Shapes: k guesses, T = k + 1 places at which the model scores, V vocabulary.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -41,12 +42,16 @@ def judge(
     >>> judge([1], p_TV, q_kV), judge([0], p_TV, q_kV)
     ([1, 1], [1])
     """
-    for place, token in enumerate(guesses):
-        p_V, q_V = p_TV[place], q_kV[place]
-        chance = torch.rand((), generator=generator, device=p_V.device)
-        if chance * q_V[token] >= p_V[token]:
-            missing_V = (p_V - q_V).clamp(min=0)
-            return [*guesses[:place], _draw(missing_V, generator)]
+    places = torch.arange(len(guesses), device=p_TV.device)
+    tokens = torch.tensor(guesses, dtype=torch.int64, device=p_TV.device)
+    chance_k = torch.rand(len(guesses), generator=generator, device=p_TV.device)
+    falls = chance_k * q_kV[places, tokens] >= p_TV[places, tokens]
+    for place, fell in enumerate(falls.tolist()):
+        if fell:
+            missing_V = (p_TV[place] - q_kV[place]).clamp(min=0)
+            # two distributions that differ by rounding alone may leave nothing to draw from
+            left_V = missing_V if bool(missing_V.any()) else p_TV[place]
+            return [*guesses[:place], _draw(left_V, generator)]
     return [*guesses, _draw(p_TV[len(guesses)], generator)]
 
 
@@ -77,11 +82,13 @@ class Lookup:
 
     def guess(self, ids: list[int], most: int) -> tuple[list[int], Tensor]:
         """What followed the latest earlier place like this one; nothing if there is none."""
-        end, found = ids[-self.size :], []
-        for start in range(len(ids) - self.size - 1, -1, -1):
-            if ids[start : start + self.size] == end:
-                found = ids[start + self.size : start + self.size + most]
+        spelled = array("q", ids).tobytes()
+        tail, found, end = spelled[-8 * self.size :], ids[:0], len(spelled) - 8
+        while (at := spelled.rfind(tail, 0, end)) >= 0:
+            if at % 8 == 0:  # else it begins within a number
+                found = ids[at // 8 + self.size :][:most]
                 break
+            end = at + len(tail) - 1
         one_hot_kV = torch.zeros(len(found), self.vocab_size)
         one_hot_kV[range(len(found)), found] = 1
         return found, one_hot_kV

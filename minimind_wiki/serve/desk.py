@@ -38,7 +38,9 @@ class Desk:
         limits.validate()
         self.models, self.limits, self.metrics = dict(models), limits, Metrics()
         makers = {name: served.make_engine for name, served in models.items()}
-        self.worker = Worker(makers, self.metrics, limits.at_once, limits.seconds)
+        self.worker = Worker(
+            makers, self.metrics, limits.at_once, limits.seconds, limits.step_seconds
+        )
 
     def find(self, name: str) -> Served:
         """The model of this name. 404 otherwise; the name itself is not sent back."""

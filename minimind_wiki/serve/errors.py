@@ -80,6 +80,16 @@ def broken(why: str = "the model failed while it answered; try again.") -> Refus
     return Refused(500, why[:1].upper() + why[1:], "engine_failed")
 
 
+def hung() -> Refused:
+    """A step did not come back. The server goes on without it, or another replica may answer."""
+    return Refused(
+        503,
+        "The model did not come back from a step; try again.",
+        "engine_hung",
+        headers={"Retry-After": "1"},
+    )
+
+
 def too_slow(seconds: float) -> Refused:
     """The time of a request is over. `x-should-retry` keeps OpenAI's client from trying again."""
     return Refused(

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from minimind_wiki.serve.errors import Refused, error_body
 from minimind_wiki.serve.reply import Reply
 from minimind_wiki.serve.schema import Drawing
-from minimind_wiki.serve.worker import Stream
+from minimind_wiki.serve.stream import Stream
 
 log = logging.getLogger("minimind.serve")
 T = TypeVar("T")

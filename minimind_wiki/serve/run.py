@@ -55,6 +55,10 @@ class Server(uvicorn.Server):
         if self.ready is not None:
             self.ready()
 
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to end. Where steps hang, another process must go on."""
+        return await super().on_tick(counter) or self.desk.worker.gave_up
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         ending = asyncio.create_task(self.desk.worker.close(self.desk.limits.grace))
         await super().shutdown(sockets)

@@ -39,6 +39,8 @@ class Limits:
     """How long a body may take to arrive; a slow one would hold a connection for nothing."""
     at_once: int = 128
     """Requests at work and waiting; more are told to come back (429)."""
+    step_seconds: float = 120.0
+    """A step of the model that takes longer hangs: it is given up, and so are its requests."""
     grace: float = 10.0
     """Seconds that streams may go on after the server was told to stop."""
 

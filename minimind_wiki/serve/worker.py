@@ -12,6 +12,11 @@ a request, cancel one. Tokens go back to the loop in one batch a step.
 
 A step that fails takes the whole batch with it: the requests in it end with an error, the engine is
 thrown away and made anew, and the next request finds a server that works.
+
+A step that hangs cannot be ended, as no thread can be. A second thread looks after the first: where
+a step takes longer than it may, its requests end with an error, its thread and its engine are left
+to themselves, and a new thread goes on with a new engine. What the old one still says, if it ever
+wakes, nobody hears. That does not mend a machine: after a few such steps the server gives up.
 """
 
 from __future__ import annotations
@@ -21,67 +26,36 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer.request import Request, Token
-from minimind_wiki.serve.errors import broken, busy, stopping, too_slow
+from minimind_wiki.serve.errors import broken, busy, hung, stopping
 from minimind_wiki.serve.metrics import Metrics
+from minimind_wiki.serve.stream import Event, Stream
 
 log = logging.getLogger("minimind.serve")
 CRASHED = "the engine of %r failed; its requests end and it is made anew"
+MOST_HANGS = 3
+"""Threads that may hang before the server gives up: each keeps its memory, and may be one too many
+for what is wrong."""
 T = TypeVar("T")
-Event = tuple[int, Token] | MinimindError
 
 
 class Engine(Protocol):
     """What the worker needs of `infer.engine.Engine`."""
+
+    proposed: int
+    accepted: int
 
     @property
     def busy(self) -> bool: ...
     def add(self, request: Request) -> int: ...
     def step(self) -> Iterable[tuple[int, Token]]: ...
     def cancel(self, number: int) -> None: ...
-
-
-class Stream:
-    """The tokens of one call, as they are drawn: `async for choice, token in stream`.
-
-    Ends when every choice has finished, or raises the error that ended it. What waits in it is
-    bounded by the call's `max_new_tokens`, so a client that reads slowly holds up nobody.
-    """
-
-    def __init__(self, choices: int, seconds: float, cancel: Callable[[Stream], None]) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.events: asyncio.Queue[Event] = asyncio.Queue()
-        self.admitted: asyncio.Future[None] = self.loop.create_future()
-        self.left = choices
-        self.began, self.seconds = time.monotonic(), seconds
-        self.until = self.loop.time() + seconds
-        self._cancel = cancel
-
-    def cancel(self) -> None:
-        """Free everything that the call holds; harmless when it has ended."""
-        self._cancel(self)
-
-    async def __aiter__(self) -> AsyncIterator[tuple[int, Token]]:
-        while self.left:
-            try:
-                async with asyncio.timeout_at(self.until):
-                    event = await self.events.get()
-            except TimeoutError:
-                self.cancel()
-                raise too_slow(self.seconds) from None
-            if isinstance(event, MinimindError):
-                raise event
-            if event[1].finish == "error":
-                self.cancel()  # the other choices
-                raise broken(event[1].error) if event[1].error else broken()
-            self.left -= event[1].finish is not None
-            yield event
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +68,10 @@ class _Work:
     begun: bool = False
 
 
+class _Abandoned(BaseException):
+    """Ends a thread that hung, should it ever wake."""
+
+
 class Worker:
     """The engines of a server by the name of their model, and the thread that runs them."""
 
@@ -103,8 +81,10 @@ class Worker:
         metrics: Metrics,
         most: int = 128,
         seconds: float = 300.0,
+        step_seconds: float = 120.0,
     ) -> None:
-        """`most` requests wait or are drawn at a time, each for at most `seconds`."""
+        """`most` requests wait or are drawn at a time, each for at most `seconds`. A step that
+        takes longer than `step_seconds` hangs."""
         self._makers, self._metrics = dict(makers), metrics
         self._most, self._seconds = most, seconds
         self._engines = {name: make() for name, make in makers.items()}  # an error shows at start
@@ -114,16 +94,27 @@ class Worker:
         self._held = 0  # requests taken and not ended; under _wake
         self._closing = self._ended = False
         self._took = 1.0  # seconds of a request, a running mean
+        self._step_seconds = step_seconds
+        self._since = 0.0  # when what the thread does now began; 0: nothing that may hang
+        self._fails: Callable[[], None] = lambda: None  # ends whoever waits for that
+        self._hangs = 0
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     # ---- called in the event loop
 
     @property
     def healthy(self) -> bool:
         """Whether a request would be answered."""
-        alive = self._thread.is_alive() and not self._closing
+        alive = self._thread.is_alive() and not self._closing and not self.gave_up
         return alive and self._engines.keys() == self._makers.keys()
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether too many steps hung: only a new process may help."""
+        return self._hangs >= MOST_HANGS
 
     async def submit(self, name: str, requests: Sequence[Request]) -> Stream:
         """Give the engine `name` requests, which are the choices of one call, all or none.
@@ -148,11 +139,15 @@ class Worker:
         loop = asyncio.get_running_loop()
         result: asyncio.Future[T] = loop.create_future()
 
+        def lose() -> None:
+            self._release(1)
+            self._tell(loop, lambda: _settle(result, None, hung()))
+
         def job() -> None:
             value: T | None = None
             error: MinimindError | None = None
             try:
-                value = function()
+                value = self._watched(function, lose)
             except MinimindError as wrong:
                 error = wrong
             except Exception:
@@ -178,12 +173,15 @@ class Worker:
 
         self._post(end)
         await asyncio.to_thread(self._thread.join, 5.0)  # a step that hangs is left to the system
+        self._closed.set()
         await asyncio.sleep(0)  # the last errors reach their streams
 
     def _hold(self, many: int) -> None:
         with self._wake:
             if self._closing or not self._thread.is_alive():
                 raise stopping()
+            if self.gave_up:
+                raise hung()
             if self._held + many > self._most:
                 raise busy(max(1, round(self._took)))
             self._held += many
@@ -197,9 +195,41 @@ class Worker:
     def _cancel(self, stream: Stream) -> None:
         self._post(lambda: self._drop(stream))
 
+    # ---- in the thread that looks after it
+
+    def _watch(self) -> None:
+        """Look now and then how long the present step takes."""
+        while not self._closed.wait(min(1.0, self._step_seconds / 4)):
+            with self._wake:
+                if not self._since or time.monotonic() - self._since < self._step_seconds:
+                    continue
+                self._since, self._hangs = 0.0, self._hangs + 1
+                self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+            # from here on the old thread touches nothing, and the new one is not at work yet
+            log.error("a step took longer than %g s; its thread is left", self._step_seconds)
+            self._metrics.hangs.inc()
+            self._fails()
+            self._thread.start()
+
     # ---- in the thread
 
+    def _watched(self, function: Callable[[], T], fails: Callable[[], None]) -> T:
+        """`function()`; if it hangs, `fails` is called elsewhere, and this never returns."""
+        with self._wake:
+            self._since, self._fails = time.monotonic(), fails
+        try:
+            return function()
+        finally:
+            with self._wake:
+                if threading.current_thread() is not self._thread:
+                    raise _Abandoned
+                self._since = 0.0
+
     def _run(self) -> None:
+        with suppress(_Abandoned):
+            self._work_on()
+
+    def _work_on(self) -> None:
         while not self._ended:
             with self._wake:
                 while not self._jobs and not any(e.busy for e in self._engines.values()):
@@ -215,15 +245,26 @@ class Worker:
     def _admit(self, name: str, requests: Sequence[Request], stream: Stream) -> None:
         numbers: list[int] = []
         error: MinimindError | None = None
-        try:
+
+        def add() -> None:
             engine = self._engines.get(name) or self._make(name)
             try:
                 for request in requests:
                     numbers.append(engine.add(request))
-            except MinimindError as wrong:  # the engine says why it can never run
+            except MinimindError:
                 for number in numbers:
                     engine.cancel(number)
-                error = wrong
+                raise
+
+        def lose() -> None:
+            self._release(len(requests))
+            self._tell(stream.loop, lambda: _settle(stream.admitted, None, hung()))
+            self._lose(name)
+
+        try:
+            self._watched(add, lose)
+        except MinimindError as wrong:  # the engine says why it can never run
+            error = wrong
         except Exception:
             log.exception(CRASHED, name)
             self._crash(name)
@@ -238,7 +279,7 @@ class Worker:
 
     def _step(self, name: str, engine: Engine) -> None:
         try:
-            drawn = list(engine.step())
+            drawn = self._watched(lambda: list(engine.step()), lambda: self._lose(name))
         except Exception:
             log.exception(CRASHED, name)
             self._crash(name)
@@ -257,6 +298,8 @@ class Worker:
             else:
                 self._work[name, number] = replace(work, since=now, begun=True)
         self._metrics.new_tokens.inc(len(drawn))
+        self._metrics.proposed.inc(engine.proposed)
+        self._metrics.accepted.inc(engine.accepted)
         self._send(events)
 
     def _drop(self, stream: Stream) -> None:
@@ -274,12 +317,24 @@ class Worker:
         self._metrics.crashes.inc()
         self._engines.pop(name, None)  # its cache is freed before the next one takes memory
         self._fail(name, broken)
+        self._remake(name)
+
+    def _lose(self, name: str) -> None:
+        """End what was at work in an engine that hangs; the next thread makes a new one first."""
+        self._engines.pop(name, None)
+        self._fail(name, hung)
+        if not self.gave_up:
+            self._jobs.appendleft(lambda: self._remake(name))
+
+    def _remake(self, name: str) -> None:
         try:
-            self._make(name)
-        except Exception:  # the next request tries again; /health tells
+            self._watched(lambda: self._make(name), lambda: self._lose(name))
+        except Exception:
             log.exception("the engine of %r cannot be made", name)
 
     def _make(self, name: str) -> Engine:
+        if self.gave_up:
+            raise hung()
         self._engines[name] = self._makers[name]()
         return self._engines[name]
 

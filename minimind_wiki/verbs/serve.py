@@ -34,6 +34,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a site whose pages may call this server from a browser (default: none)")  # fmt: skip
     add("--device", default="auto", help="auto, cpu, cuda or mps")
     add("--room", type=int, metavar="N", help="tokens that the cache holds for all requests")
+    add("--draft", metavar="MODEL",
+        help="guess ahead with this smaller model of the same tokenizer, or with 'ngram', the "
+             "text itself; answers stay as they are (default: no guesses)")  # fmt: skip
+    add("--ahead", type=int, default=4, metavar="N",
+        help="most tokens to guess at a time (default: 4)")  # fmt: skip
     add("--max-requests", type=int, default=128, metavar="N",
         help="requests at work and waiting; more are told to come back (default: 128)")  # fmt: skip
     add("--max-new-tokens", type=int, default=4096, metavar="N",
@@ -44,6 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="largest request (default: 1048576)")  # fmt: skip
     add("--time-limit", type=float, default=300.0, metavar="S",
         help="seconds that a request may take, waiting included (default: 300)")  # fmt: skip
+    add("--step-timeout", type=float, default=120.0, metavar="S",
+        help="seconds after which a step of the model is given up (default: 120)")  # fmt: skip
     add("--grace", type=float, default=10.0, metavar="S",
         help="seconds that answers may go on after a stop (default: 10)")  # fmt: skip
 
@@ -59,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     limits = Limits(
         body_bytes=args.max_body, prompt_tokens=args.max_prompt_tokens,
         new_tokens=args.max_new_tokens, seconds=args.time_limit, at_once=args.max_requests,
-        grace=args.grace,
+        step_seconds=args.step_timeout, grace=args.grace,
     )  # fmt: skip
     limits.validate()
     folders = named_adapters(args.adapter)
@@ -80,6 +87,11 @@ def run(args: argparse.Namespace) -> int:
         print("Stopped.", file=sys.stderr)
     finally:
         signal.signal(signal.SIGTERM, before)
+    if app.state.desk.worker.gave_up:
+        raise MinimindError(
+            "too many steps of the model did not come back, so this process ends; let a "
+            "supervisor start it again."
+        )
     return 0
 
 
@@ -104,6 +116,7 @@ def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[st
     """The model by its name, and with each adapter by the adapter's name."""
     import torch
 
+    from minimind_wiki.infer.lay import context_of
     from minimind_wiki.infer.open import open_model
     from minimind_wiki.serve.desk import Served
     from minimind_wiki.serve.embeddings import embedder
@@ -117,6 +130,9 @@ def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[st
     model, tokenizer = open_model(folder, device, dtype)
     if tokenizer is None:
         raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a prompt.")
+    # the chat page has no such flags
+    draft = open_draft(getattr(args, "draft", None), tokenizer, device, dtype)
+    ahead = getattr(args, "ahead", 4)
     name = args.name or Path(os.path.abspath(args.model)).name
     if not NAME.fullmatch(name):
         raise WrongCall(f"{name!r} cannot name a model; give --name letters, digits and -._.")
@@ -125,26 +141,45 @@ def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[st
     models = {name: model}
     models |= {name: with_adapter(model, folder) for name, folder in folders.items()}
     return {
-        name: Served(engine_maker(model, tokenizer, args.room), tokenizer,
+        name: Served(engine_maker(model, tokenizer, args.room, draft, ahead), tokenizer,
                      context_of(model.config), embedder(model))
         for name, model in models.items()
     }  # fmt: skip
 
 
-def context_of(config: Any) -> int:
-    """As the engine has it: "dynamic" scaling does not go beyond the trained length."""
-    dynamic = config.rope_type == "dynamic"
-    return int(config.rope_original_positions if dynamic else config.max_position_embeddings)
+def open_draft(word: str | None, tokenizer: Any, device: Any, dtype: Any) -> Any:
+    """What `--draft` names: a model, "ngram", or None. WrongCall for another tokenizer's model."""
+    from minimind_wiki.infer.guess import NGRAM
+    from minimind_wiki.infer.open import open_model
+    from minimind_wiki.verbs.generate import find_model
+
+    if word is None or word == NGRAM:
+        return word
+    model, own = open_model(find_model(Path(word)), device, dtype)
+    if own is None or spelled(own) != spelled(tokenizer):
+        raise WrongCall(
+            f"--draft {word} has another tokenizer than the model, so it cannot guess for it; give "
+            "a model of the same tokenizer, or ngram."
+        )
+    return model
 
 
-def engine_maker(model: Any, tokenizer: Any, room: int | None) -> Any:
+def spelled(tokenizer: Any) -> list[bytes | None]:
+    """Every token as bytes: equal for tokenizers that mean the same by their ids."""
+    return [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
+
+
+def engine_maker(
+    model: Any, tokenizer: Any, room: int | None, draft: Any = None, ahead: int = 4
+) -> Any:
     """What makes an engine, at start and after a crash. By default its cache has room for four
     whole contexts, but for no more than 32,768 tokens, if one context is not more already."""
     from minimind_wiki.infer.engine import Engine
+    from minimind_wiki.infer.lay import context_of
 
     context = context_of(model.config)
     room = room or max(context, min(4 * context, 32_768))
-    return lambda: Engine(model, tokenizer, room=room)
+    return lambda: Engine(model, tokenizer, room=room, draft=draft, ahead=ahead)
 
 
 def with_adapter(model: Any, folder: Path) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -26,6 +27,7 @@ from minimind_wiki.webui.talk import Talk, Turn
 
 HERE = Path(__file__).parent
 FRAME = 0.05  # seconds between two pictures of a growing answer: the eye sees no more
+LETTER = 2e-5  # and for each letter: a picture is all of the text, so a long one comes less often
 LIKELY = 5  # tokens told beside each drawn one
 AVATARS = {"user": ":material/person:", "assistant": ":material/neurology:"}
 reply = st.components.v2.component(
@@ -175,7 +177,10 @@ def finished(turn: Turn, number: int, tint: bool) -> None:
 def draw(key: str, text: str, turn: Turn, tint: bool, after: int = 0, copy: bool = False) -> None:
     """A text with its probabilities, and with a button that copies it."""
     pieces = spans(text, turn.tokens, after)
-    reply(key=key, data={"pieces": pieces, "tint": tint, "copy": copy})
+    odds = sum(token["logprob"] for token in turn.tokens)
+    # by its mark the browser knows what it has drawn: a long answer is thousands of pieces
+    mark = f"{key} {tint} {zlib.crc32(text.encode())} {len(pieces)} {odds}"
+    reply(key=key, data={"mark": mark, "pieces": pieces, "tint": tint, "copy": copy})
 
 
 def growing(turn: Turn) -> None:
@@ -224,10 +229,19 @@ def answer(
             for turn in turns:
                 if turn is not now:  # the tool's, or the one after it: below the last
                     place, now = st.empty(), turn
-                if turn.finish or time.monotonic() - drawn > FRAME:
+                if turn.finish or time.monotonic() - drawn > pause(turn):
                     with place.container():
                         growing(turn)
                     drawn = time.monotonic()
+
+
+def pause(turn: Turn) -> float:
+    """Seconds between two pictures of a growing turn.
+
+    >>> round(pause(Turn("assistant", "a" * 10_000)), 2)
+    0.25
+    """
+    return FRAME + LETTER * (len(turn.content) + len(turn.reasoning_content))
 
 
 def controls(talk: Talk, busy: bool) -> None:

@@ -44,32 +44,42 @@ function place(tip, piece) {
   tip.style.top = `${above > 8 ? above : at.bottom + 6}px`;
 }
 
-/** Pieces with tokens form one stop of the Tab key; arrows walk from one to the next. */
+/** Pieces with tokens form one stop of the Tab key; arrows walk from one to the next. An answer may
+    have thousands: what happens at a key or a pointer touches two of them at most. */
 function listen(text, tip, pieces) {
   const told = [...text.children].filter((piece) => pieces.get(piece)?.length);
-  const hide = () => tip.hidePopover();
+  const order = new Map(told.map((piece, at) => [piece, at]));
+  let stop = told[0]; // where the Tab key stops
+  const hide = () => tip.matches(":popover-open") && tip.hidePopover();
   const show = (piece) => {
     fill(tip, pieces.get(piece));
     place(tip, piece);
   };
-  if (told.length) told[0].tabIndex = 0;
-  text.onpointerover = (event) => pieces.get(event.target)?.length && show(event.target);
-  text.onpointerleave = () => (told.includes(text.getRootNode().activeElement)
-    ? show(text.getRootNode().activeElement) : hide());
+  if (stop) stop.tabIndex = 0;
+  text.onpointerover = (event) => order.has(event.target) && show(event.target);
+  text.onpointerleave = () => {
+    const focused = text.getRootNode().activeElement;
+    if (order.has(focused)) show(focused);
+    else hide();
+  };
   // no `onfocusin =`: browsers have no such property
   text.addEventListener("focusin", ({ target }) => {
-    for (const piece of told) piece.tabIndex = piece === target ? 0 : -1;
+    if (!order.has(target)) return;
+    if (stop !== target) stop.tabIndex = -1;
+    stop = target;
+    stop.tabIndex = 0;
     show(target);
   });
   text.addEventListener("focusout", hide);
   text.onkeydown = (event) => {
-    const now = told.indexOf(event.target);
+    const now = order.get(event.target);
     const next = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: told.length - 1 }[event.key];
     if (event.key === "Escape") hide();
-    if (next === undefined) return;
+    if (next === undefined || now === undefined) return;
     event.preventDefault();
     told[Math.max(0, Math.min(next, told.length - 1))].focus();
   };
+  return hide;
 }
 
 async function copy(button, text) {
@@ -87,8 +97,20 @@ async function copy(button, text) {
   setTimeout(() => (button.textContent = "Copy"), 2000);
 }
 
+const drawn = new WeakMap(); // what stands in an element, and how its hint is hidden
+
+/** Hide the hint when something scrolls; what ends that. */
+function leaving(hide) {
+  const gone = new AbortController();
+  addEventListener("scroll", hide, { capture: true, passive: true, signal: gone.signal });
+  return () => gone.abort();
+}
+
 export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".reply");
+  const before = drawn.get(root);
+  before?.leave();
+  if (before?.mark === data.mark) return (before.leave = leaving(before.hide)); // nothing changed
   const text = element("div", data.tint ? "text tint" : "text");
   const tip = element("div", "tip");
   tip.id = "tip";
@@ -106,7 +128,7 @@ export default function ({ data, parentElement }) {
     pieces.set(piece, tokens);
     text.append(piece);
   }
-  listen(text, tip, pieces);
+  const hide = listen(text, tip, pieces);
   root.replaceChildren(text, tip);
   if (data.copy) {
     const button = element("button", "copy", "Copy");
@@ -114,7 +136,7 @@ export default function ({ data, parentElement }) {
     button.onclick = () => copy(button, data.pieces.map((piece) => piece.text).join(""));
     root.append(button);
   }
-  const gone = new AbortController();
-  addEventListener("scroll", () => tip.hidePopover(), { capture: true, signal: gone.signal });
-  return () => gone.abort();
+  const leave = leaving(hide);
+  drawn.set(root, { mark: data.mark, hide, leave });
+  return leave;
 }

@@ -111,6 +111,22 @@ def test_views_change_only_the_view_hash(tree, old, new):
     assert code == hashes(tree)[0] and view != hashes(tree)[1]
 
 
+def test_a_helper_that_only_the_view_imports_is_view(tree):
+    path, helper = tree / "experiments/m/e.py", tree / "experiments/m/_drawn.py"
+    drawn = SOURCE.replace("from ._helper", "from ._drawn import panel\nfrom ._helper")
+    path.write_text(drawn.replace("Figure(title=LABEL)", "Figure(panel(LABEL))"))
+    helper.write_text("from minimind_wiki.model.norm import eps\ndef panel(x):\n    return x\n")
+    code, view = hashes(tree)
+    old, new = "return x", "return 2 * x"
+    code_then, view_then = hashes(tree, old, new, "experiments/m/_drawn.py")
+    assert code_then == code and view_then != view
+    # The package beneath it is no view, and what measuring imports is hashed once, as code.
+    for file, old, new in (("minimind_wiki/model/norm.py", "x * eps", "x + eps"),
+                           ("experiments/m/_helper.py", "2 * x", "3 * x")):  # fmt: skip
+        code_then, view_then = hashes(tree, old, new, file)
+        assert code_then != code and view_then == view
+
+
 def test_quick_settings_do_not_make_a_full_record_stale(tree):
     assert hashes(tree, "quick=Settings(steps=1)", "quick=Settings(steps=2)")[0] == hashes(tree)[0]
 

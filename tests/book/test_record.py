@@ -60,6 +60,14 @@ def test_lines_carry_role_and_band():
     assert (line.role, line.dash, line.hi) == ("he", "dash", [1.0, 3.0])
 
 
+def test_spans_say_the_range_of_each_arm():
+    found, said = example().spans("output_std", "he_none", "he_none")
+    assert found == [[1.0, 2.0, 3.0]] * 2
+    assert said == "he_none: 1.000 to 3.000; he_none: 1.000 to 3.000"
+    with pytest.raises(WrongCall, match="he_none"):
+        example().spans("output_std", "he_non")
+
+
 def test_json_is_sorted_rounded_and_reads_back(tmp_path):
     record = example(seconds=1.23456789, note=math.inf)
     path = record.save(tmp_path)

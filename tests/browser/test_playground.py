@@ -135,6 +135,63 @@ def test_a_model_folder_from_disk_is_opened_and_talks(visit: Visit) -> None:
     visit.assert_clean()
 
 
+def test_a_lora_folder_from_disk_goes_onto_its_model_by_any_strength(visit: Visit) -> None:
+    page = live(visit, "?tab=inspect&model=world-tiny-chat")
+    page.locator("[data-action=run]:visible").click()
+    answered(page)
+    plain = [t.text_content() for t in tokens(page).all()]
+    knob = page.locator("[data-pane=inspect] [data-knob=lora]")
+    expect(knob).to_be_hidden()
+    page.locator(".mm-own summary").click()
+    page.locator("input[data-own=folder]").set_input_files(ROOT / "models/world-tiny-grpo")
+    expect(page.locator("[data-pick=model]:visible")).to_have_value(
+        "own:world-tiny-grpo", timeout=SOON
+    )
+    expect(page.locator(".mm-load")).to_contain_text("changes the model “Fine-tuned on chats)
+    answered(page)
+    whole = [t.text_content() for t in tokens(page).all()]
+    assert whole != plain
+    knob.focus()
+    knob.press("Home")
+    expect(page).to_have_url(re.compile(r"\blora=0\b"))
+    expect(tokens(page).first).to_have_text(plain[0] or "", timeout=SOON)
+    answered(page)
+    assert [t.text_content() for t in tokens(page).all()] == plain, "at 0 it is its base"
+    visit.assert_clean()
+
+
+def test_any_turn_of_a_talk_is_inspected(visit: Visit) -> None:
+    page = live(
+        visit,
+        "?tab=chat&model=world-tiny-chat&t=0.8&seed=3&say=Who+are+you%3F&say=And+what+is+12+%2B+7%3F",
+    )
+    page.locator("[data-action=replay]").click()
+    turns = page.locator("[data-pane=chat] [data-role=assistant]")
+    expect(turns.nth(1).locator("[data-action=inspect]")).to_be_visible(timeout=SOON)
+    said = [turns.nth(n).locator(".mm-chat__text").text_content() for n in range(2)]
+
+    def inspected() -> str:
+        answered(page)
+        shown = page.locator(
+            "[data-pane=inspect] [data-part=answer] .mm-token:not(.mm-token--control)"
+        )
+        return "".join(token.text_content() or "" for token in shown.all())
+
+    turns.nth(1).locator("[data-action=inspect]").click()
+    assert inspected() == said[1], "the same talk and the same dice give the same answer"
+    talk = page.locator("[data-pane=inspect] [data-part=talk]")
+    expect(talk).to_contain_text("Turn 2 of a talk")
+    expect(page).to_have_url(re.compile(r"say=Who"))
+    page.reload()
+    page.wait_for_selector(".mm-playground[data-live]")
+    page.locator("[data-action=run]:visible").click()
+    assert inspected() == said[1], "the link keeps the talk"
+    talk.locator("[data-action=turn]").click()
+    assert inspected() == said[0]
+    expect(talk).to_be_hidden()
+    visit.assert_clean()
+
+
 def test_files_that_are_no_model_are_refused_in_words(visit: Visit, tmp_path: Path) -> None:
     page = live(visit)
     page.locator(".mm-own summary").click()

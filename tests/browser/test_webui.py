@@ -145,3 +145,46 @@ def test_what_a_model_says_is_never_html(visit: Visit) -> None:
     assert host.locator(".token").all_text_contents() == [evil.replace(" ", "␣"), "a␣b↵"]
     assert page.locator("img[src=x]").count() == 0
     visit.assert_clean()
+
+
+LONG = """() => {
+  const tokens = (n) => [{ token: `w${n} `, p: 0.5, top: [[`w${n} `, 0.5], ["x", 0.5]] }];
+  window.pieces = Array.from({ length: 4000 }, (_, n) => ({ text: `w${n} `, tokens: tokens(n) }));
+  window.counts = { nodes: 0, attributes: 0 };
+  const parentElement = document.body;
+  const rest = { tint: true, copy: true };
+  window.show = (mark) => window.reply({ data: { mark, pieces, ...rest }, parentElement });
+  window.show("one");
+  new MutationObserver((seen) => {
+    for (const { type, target } of seen) {
+      if (target.closest(".tip")) continue;  // the hint beside the text
+      counts[type === "childList" ? "nodes" : "attributes"] += 1;
+    }
+  }).observe(parentElement.firstChild, { subtree: true, childList: true, attributes: true });
+}"""
+
+
+def test_a_very_long_answer_costs_no_more_at_a_key(browser: Browser) -> None:
+    """An arrow touches the token that it leaves and the one it reaches; a rerun touches nothing."""
+    page = browser.new_page()
+    page.set_content('<div class="reply"></div>')
+    script = (ROOT / "minimind_wiki/webui/reply.js").read_text("utf-8")
+    page.add_script_tag(
+        content=script.replace("export default function", "window.reply = function")
+    )
+    page.evaluate(LONG)
+    page.locator(".piece").first.focus()
+    page.evaluate("counts.attributes = 0")
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.textContent") == "w10 "
+    assert 0 < page.evaluate("counts.attributes") <= 40
+    assert page.evaluate("document.querySelectorAll('.piece[tabindex=\"0\"]').length") == 1
+    page.keyboard.press("End")
+    assert page.evaluate("document.activeElement.textContent") == "w3999 "
+    page.evaluate("show('one')")
+    assert page.evaluate("counts.nodes") == 0
+    assert page.evaluate("document.activeElement.textContent") == "w3999 "
+    page.evaluate("pieces.length = 3; show('two')")
+    assert page.locator(".piece").count() == 3
+    page.close()

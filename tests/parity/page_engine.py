@@ -19,6 +19,7 @@ from minimind_wiki.model import ModelConfig, Transformer
 from minimind_wiki.tokenizer.bytes import ByteTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
+GIVEN = 41  # tokens: more than the engine takes at once, and past every window
 DRIVE = ROOT / "web" / "test" / "drive.mjs"
 
 _SMALL: dict[str, Any] = {
@@ -28,6 +29,7 @@ _SMALL: dict[str, Any] = {
     "pad_token_id": 256, "bos_token_id": 257, "eos_token_id": 258,
 }  # fmt: skip
 _MOE = _SMALL | {"num_experts": 4, "num_experts_per_tok": 2}
+_GPT2 = _SMALL | {"family": "gpt2", "num_key_value_heads": 4}
 _LONG = {"rope_factor": 4.0, "rope_original_positions": 24}
 LAYOUTS: dict[str, dict[str, Any]] = {
     "llama": _SMALL | {"tie_word_embeddings": False},
@@ -49,7 +51,30 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "yarn": _SMALL | {"rope_type": "yarn"} | _LONG,
     "llama3": _SMALL | {"rope_type": "llama3"} | _LONG,
     "ntk": _SMALL | {"rope_type": "ntk", "rope_factor": 4.0},
+    "dynamic": _SMALL | {"rope_type": "dynamic"} | _LONG,
+    "dynamic-window": _SMALL | {"rope_type": "dynamic", "sliding_window": 7} | _LONG,
+    "gpt2": _GPT2,
+    "gpt2-window": _GPT2 | {"sliding_window": 6, "attention_sinks": 2,
+                            "tie_word_embeddings": False},
+    "gpt2-rotary": _GPT2 | {"positions": "rotary"},
+    "gpt2-odd": _GPT2 | {"hidden_size": 30, "num_attention_heads": 6, "intermediate_size": 50,
+                         "num_key_value_heads": 6,
+                         "positions": "alibi"},
+    "learned": _SMALL | {"positions": "learned"},
+    "sinusoidal": _SMALL | {"positions": "sinusoidal"},
+    "gpt2-sinusoidal": _GPT2 | {"positions": "sinusoidal"},
+    "alibi": _SMALL | {"positions": "alibi"},
+    "alibi-window": _SMALL | {"positions": "alibi", "sliding_window": 6, "attention_sinks": 2,
+                              "num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 5},
+    "no-positions": _SMALL | {"positions": "none"},
+    "alibi-moe": _MOE | {"positions": "alibi"},
 }  # fmt: skip
+
+
+def some_ids(vocabulary: int, seed: int = 0, length: int = GIVEN) -> list[int]:
+    """Ids that were drawn."""
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randint(0, vocabulary, (length,), generator=draw).tolist()
 
 
 def stirred(config: ModelConfig, seed: int = 3) -> Transformer:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 import torch
-from page_engine import LAYOUTS, ROOT, run_engine, same_weights, stirred, write_site
+from page_engine import LAYOUTS, ROOT, run_engine, same_weights, some_ids, write_site
 
 from minimind_wiki.infer import generate, load_model_folder
 from minimind_wiki.infer.adapter import read_adapter
-from minimind_wiki.infer.export.browser import export_adapter, export_browser
+from minimind_wiki.infer.export.browser import export_adapter
 from minimind_wiki.infer.export.bundle import read_bundle, read_file
-from minimind_wiki.model import attention, preset
+from minimind_wiki.infer.folder import save_model_folder
+from minimind_wiki.model import Transformer, attention, preset
 from minimind_wiki.model.masks import causal_mask
+from minimind_wiki.model.positions import alibi_bias
 from minimind_wiki.tokenizer.bytes import ByteTokenizer
 
 WHOLE = ("world-nano", "world-tiny", "world-tiny-chat")
 ADAPTERS = ("world-tiny-dpo", "world-tiny-grpo")
 ALL = (*WHOLE, *ADAPTERS, *LAYOUTS)
-GIVEN = 41  # tokens: more than the engine takes at once, and past every window
-
-
-def some_ids(vocabulary: int, seed: int = 0, length: int = GIVEN) -> list[int]:
-    draw = torch.Generator().manual_seed(seed)
-    return torch.randint(0, vocabulary, (length,), generator=draw).tolist()
 
 
 @pytest.fixture(scope="module")
@@ -120,23 +117,25 @@ def test_greedy_tokens_are_torchs(name, torch_model, answered):
 
 def test_what_the_engine_does_not_compute_is_refused_by_name(site, tmp_path):
     strange = {
-        "gpt2": preset("gpt2-124m", vocab_size=259, hidden_size=16, intermediate_size=16,
-                       num_hidden_layers=1, num_attention_heads=2, bos_token_id=257,
-                       eos_token_id=258, pad_token_id=256, max_position_embeddings=16),
-        "dynamic": preset("nano", rope_type="dynamic", rope_factor=2.0,
-                          rope_original_positions=512),
-        "alibi": preset("nano", positions="alibi"),
+        "mamba": {"model_type": "mamba"},
+        "attention_bias": {"attention_bias": True},
+        "partial_rotary_factor": {"rope_parameters": {"partial_rotary_factor": 0.5}},
     }  # fmt: skip
     calls = []
-    for name, config in strange.items():
-        folder = export_browser(stirred(config), ByteTokenizer(), tmp_path / name)
+    for name, change in strange.items():
+        folder = save_model_folder(tmp_path / name, Transformer(preset("nano")), ByteTokenizer())
+        about = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(about | change))
         files = [{"name": file.name, "path": str(file)} for file in folder.iterdir()]
         calls.append(("load", [{"kind": "files", "name": name, "files": files}]))
     for name, answer in zip(strange, run_engine(site, calls, tmp_path), strict=True):
         assert answer["code"] == "unsupported" and name in answer["error"].lower()
 
 
-@pytest.mark.parametrize("name", ["qwen3", "sinks", "odd", "world-tiny-dpo"])
+@pytest.mark.parametrize(
+    "name", ["qwen3", "sinks", "odd", "world-tiny-dpo", "gpt2", "gpt2-odd", "sinusoidal",
+             "alibi-window", "dynamic", "no-positions"]
+)  # fmt: skip
 def test_a_trace_is_what_torch_computes_inside(name, site, torch_model, tmp_path, monkeypatch):
     model = torch_model(name)
     ids = some_ids(model.config.vocab_size, seed=2)
@@ -176,6 +175,8 @@ class Watch:
             k_HSD, v_HSD = (x[0].repeat_interleave(group, 0) for x in (k_BKSD, v_BKSD))
             mask = causal_mask(length, length, None, config.window(layer), config.attention_sinks)
             score_HTS = q_BHTD[0] @ k_HSD.transpose(-1, -2) / math.sqrt(config.head_dim)
+            if config.positions == "alibi":
+                score_HTS = score_HTS + alibi_bias(q_BHTD.shape[1], length, length)
             weight_HTS = score_HTS.masked_fill(~mask, -math.inf).softmax(-1)
             out_OHD = model.model.layers[layer].self_attn.o_proj.weight.unflatten(
                 1, (-1, config.head_dim)
@@ -188,7 +189,8 @@ class Watch:
 
         monkeypatch.setattr(attention, "attend", attend)
         decoder = model.model
-        decoder.embed_tokens.register_forward_hook(lambda *a: self.stream.append(a[2][0]))
+        first = decoder.layers[0]  # positions may be added to the embedding
+        first.register_forward_pre_hook(lambda *a: self.stream.append(a[1][0][0]))
         for number, layer in enumerate(decoder.layers):
             layer.register_forward_hook(lambda *a: self.stream.append(a[2][0]))
             for part in (layer.self_attn, layer.mlp):
@@ -212,12 +214,14 @@ def edited(model, ids, *hooks):
     return logits_TV
 
 
-def test_edits_are_hooks(site, torch_model, tmp_path):
+@pytest.mark.parametrize("name", ["qwen3", "gpt2", "gpt2-sinusoidal", "alibi", "dynamic"])
+def test_edits_are_hooks(name, site, torch_model, tmp_path):
     ids, other = some_ids(259, seed=3), some_ids(259, seed=4, length=17)
-    model = torch_model("qwen3")
+    model = torch_model(name)
     layers, size = model.model.layers, model.config.head_dim
-    stream = []
-    edited(model, other, (layers[1], "post", lambda m, i, out: stream.append(out[0])))
+    stream, embedded = [], []
+    edited(model, other, (layers[1], "post", lambda m, i, out: stream.append(out[0])),
+           (layers[0], "pre", lambda m, given: embedded.append(given[0][0])))  # fmt: skip
 
     def without_head(module, given):
         x = given[0].clone()
@@ -228,6 +232,11 @@ def test_edits_are_hooks(site, torch_model, tmp_path):
         out = out.clone()
         out[0, 31] = stream[0][11]
         return out
+
+    def begun(module, given):
+        x = given[0].clone()
+        x[0, 0] = embedded[0][3]
+        return (x, *given[1:])
 
     def nothing(module, given, out):
         return torch.zeros_like(out)
@@ -242,23 +251,22 @@ def test_edits_are_hooks(site, torch_model, tmp_path):
         ([part], [(layers[0].self_attn, "post", nothing)]),
         ([both], [(layers[2].self_attn, "post", nothing), (layers[2].mlp, "post", nothing)]),
         ([patch], [(layers[1], "post", patched)]),
-        ([begin], None),
+        ([begin], [(layers[0], "pre", begun)]),
         ([head, part, patch], [(layers[1].self_attn.o_proj, "pre", without_head),
                                (layers[0].self_attn, "post", nothing),
                                (layers[1], "post", patched)]),
     ]  # fmt: skip
-    calls = [("load", [{"kind": "shipped", "id": "qwen3"}])]
+    calls = [("load", [{"kind": "shipped", "id": name}])]
     for edits, _ in cases:
-        calls.append(("logits", ["qwen3", ids, edits]))
-        calls.append(("distribution", ["qwen3", ids, {}, edits]))
+        calls.append(("logits", [name, ids, edits]))
+        calls.append(("distribution", [name, ids, {}, edits]))
     answers = run_engine(site, calls, tmp_path)
     plain_TV = edited(model, ids)
     for at, (_, hooks) in enumerate(cases):
-        changed = [other[3], *ids[1:]]  # the embedding of another token
-        wanted_TV = edited(model, changed) if hooks is None else edited(model, ids, *hooks)
+        wanted_TV = edited(model, ids, *hooks)
         assert (wanted_TV[-1] - plain_TV[-1]).abs().max() > 0.01
         nearly(answers[1 + 2 * at]["value"], wanted_TV)
-        nearly(answers[2 + 2 * at]["value"]["raw"], wanted_TV[-1].softmax(-1))
+        nearly(answers[2 + 2 * at]["value"]["raw"], wanted_TV[-1].softmax(-1), scale=1)
 
 
 def test_an_expert_can_be_refused_and_the_chosen_are_told(site, torch_model, tmp_path):
@@ -311,13 +319,14 @@ def test_adapters_go_on_and_off(site, tmp_path):
 
 def test_text_read_in_pieces_gives_the_same_bits(site, tmp_path):
     """The cache, the order of the kernel's sums, and what was read before, change nothing."""
-    for name in ("odd", "sinks"):
+    for name in ("odd", "sinks", "alibi-window", "gpt2", "dynamic"):
         ids = some_ids(259, seed=7)
         calls = [("load", [{"kind": "shipped", "id": name}])]
         calls += [("distribution", [name, ids[:end]]) for end in (3, 4, 20, 41)]
-        calls += [("distribution", [name, ids[::-1]]), ("distribution", [name, ids])]
+        calls += [("distribution", [name, again]) for again in (ids[::-1], ids, ids[:20])]
         answers = [a["value"] for a in run_engine(site, calls, tmp_path)]
         assert answers[4]["raw"] == answers[6]["raw"] != answers[5]["raw"]
+        assert answers[3]["raw"] == answers[7]["raw"]
 
 
 def test_with_a_draft_greedy_stays_and_chances_stay(site, torch_model, tmp_path):

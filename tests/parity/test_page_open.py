@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from page_engine import run_engine, site_models, some_ids
 from safetensors.torch import load_file, save_file
 
 from minimind_wiki.infer.export.browser import export_browser, read_bundle
@@ -35,6 +36,8 @@ LAYOUTS = {
     "llama": {"tie_word_embeddings": False},
     "qwen3": {"qk_norm": True},
     "qwen3_moe": dict(qk_norm=True, mlp_only_layers="0", dense_intermediate_size=28, **EXPERTS),
+    "gpt2": {"family": "gpt2", "num_key_value_heads": 4, "tie_word_embeddings": False},
+    "minimind": {"positions": "learned"},
     "qwen2_moe": dict(num_shared_experts=2, shared_expert_gate=True, **EXPERTS),
     "mixtral": dict(norm_topk_prob=True, **EXPERTS),
     "minimind_moe": dict(num_shared_experts=1, router_bias_rate=0.001, **EXPERTS),
@@ -71,13 +74,27 @@ def test_a_shipped_model_becomes_the_exported_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_each_layout_becomes_the_exported_bytes(layout: str, tmp_path: Path) -> None:
-    config = ModelConfig(**SMALL, **LAYOUTS[layout])
+    config = ModelConfig(**(SMALL | LAYOUTS[layout]))
     assert config.layout == layout
     tokenizer = load_model_folder(ROOT / "models/world-nano")[1]
     # a folder's numbers are often 16 bits wide: one kind here, the other in the next test
     model = Transformer(config).to(torch.bfloat16)
     folder = save_model_folder(tmp_path / "model", model, tokenizer)
     export_browser(model, tokenizer, tmp_path / "exported")
+    assert opened(folder, tmp_path / "model.bin") == ""
+    same_bundle(tmp_path / "model.bin", tmp_path / "exported/model.bin")
+
+
+def test_a_gpt2_as_it_was_first_saved_is_opened(tmp_path: Path) -> None:
+    """Without the first word of each name, and with the mask, which can be computed."""
+    config = ModelConfig(**(SMALL | LAYOUTS["gpt2"] | {"tie_word_embeddings": True}))
+    tokenizer = load_model_folder(ROOT / "models/world-nano")[1]
+    folder = save_model_folder(tmp_path / "model", Transformer(config), tokenizer)
+    export_browser(Transformer(config), tokenizer, tmp_path / "exported")
+    tensors = load_file(folder / "model.safetensors")
+    old = {name.removeprefix("transformer."): values for name, values in tensors.items()}
+    old["h.0.attn.bias"] = torch.ones(1, 1, 4, 4)
+    save_file(old, folder / "model.safetensors")
     assert opened(folder, tmp_path / "model.bin") == ""
     same_bundle(tmp_path / "model.bin", tmp_path / "exported/model.bin")
 
@@ -123,10 +140,64 @@ def test_a_config_of_other_weights_is_refused_by_name(tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     for change, said in (
         ({"intermediate_size": 21}, "gate_proj.weight has the shape (20, 24)"),
-        ({"model_type": "gpt2"}, "the layout “gpt2”"),
+        ({"model_type": "gpt2"}, "shared key heads"),
+        ({"model_type": "mamba"}, "the layout “mamba”"),
         ({"tie_word_embeddings": False}, "lacks lm_head.weight"),
         ({"num_hidden_layers": 1}, "has besides model.layers.1."),
         ({"hidden_act": "gelu"}, 'hidden_act = "gelu"'),
     ):
         (folder / "config.json").write_text(json.dumps(config | change))
         assert said in opened(folder, tmp_path / "model.bin")
+
+
+def test_a_lora_folder_is_applied_to_the_model_that_it_names(tmp_path: Path) -> None:
+    """PEFT's files give what the site's own adapter gives: on a shipped base, beside its own."""
+    site = tmp_path / "lm"
+    site_models().build(site)
+    name, base, ids = "world-tiny-grpo", "world-tiny-chat", some_ids(2048)
+    lora = chosen(ROOT / "models" / name, name)
+    both = [*lora, *chosen(ROOT / "models" / base, base)]
+    half = {"kind": "adapter", "id": f"own:{name}", "scale": 0.5}
+    calls = [
+        ("load", [{"kind": "shipped", "id": name}]), ("logits", [name, ids]),
+        ("logits", [base, ids]),
+        ("load", [{"kind": "files", "name": name, "files": lora}]),
+        ("logits", [f"own:{name}", ids]), ("logits", [f"own:{name}", ids, [half]]),
+        ("logits", [name, ids, [half | {"id": name}]]),
+        ("load", [{"kind": "files", "name": name, "files": both}]),
+        ("logits", [f"own:{name}", ids]), ("logits", [f"own:{base}", ids]),
+    ]  # fmt: skip
+    answers = run_engine(site, calls, tmp_path)
+    assert not [answer["error"] for answer in answers if "error" in answer]
+    shipped, plain, own, halved, shipped_half, with_base, own_base = (
+        answers[at]["value"] for at in (1, 2, 4, 5, 6, 8, 9)
+    )
+    assert own == shipped == with_base and shipped != plain == own_base
+    assert halved == shipped_half and halved not in (plain, shipped)
+    assert answers[3]["value"]["base"] == base and answers[7]["value"]["base"] == f"own:{base}"
+
+
+def test_a_lora_folder_without_its_model_says_so(tmp_path: Path) -> None:
+    site = tmp_path / "lm"
+    site_models().build(site)
+    folder = tmp_path / "mine"
+    shutil.copytree(ROOT / "models/world-tiny-dpo", folder)
+    about = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(
+        json.dumps(about | {"base_model_name_or_path": "/elsewhere/secret"})
+    )
+    files = {"kind": "files", "name": "mine", "files": chosen(folder, "mine")}
+    alone, _, _, wrong, _, right = run_engine(site, [
+        ("load", [files]), ("load", [{"kind": "shipped", "id": "world-nano"}]),
+        ("load", [{"kind": "shipped", "id": "world-tiny-chat"}]),
+        ("load", [files | {"onto": "world-nano"}]), ("load", [files | {"onto": "none"}]),
+        ("load", [files | {"onto": "world-tiny-chat"}]),
+    ], tmp_path)  # fmt: skip
+    assert alone["code"] == "missing" and "calls “secret”" in alone["error"]
+    assert wrong["code"] == "damaged" and "does not fit this model" in wrong["error"]
+    assert right["value"]["base"] == "world-tiny-chat"
+
+
+def chosen(folder: Path, name: str) -> list[dict[str, str]]:
+    """A folder's files as a reader chooses them."""
+    return [{"name": f"{name}/{file.name}", "path": str(file)} for file in folder.iterdir()]

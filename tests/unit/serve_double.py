@@ -39,6 +39,9 @@ class Play:
     """A step waits for it."""
     break_on: str = "BREAK"
     """A step fails while a prompt has this in it."""
+    hang_on: str = "HANG"
+    """A step does not come back while a prompt has this in it, before `woken`."""
+    woken: threading.Event = field(default_factory=threading.Event)
     made: int = 0
     prompts: list[str] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -51,6 +54,8 @@ class Play:
 
 
 class DoubleEngine:
+    proposed = accepted = 0
+
     def __init__(self, play: Play) -> None:
         if play.unmakeable:
             raise RuntimeError("no memory")
@@ -86,6 +91,9 @@ class DoubleEngine:
             play.gate.wait(20)
         if any(play.break_on in prompt for _, prompt, *_ in play.at_work.values()):
             raise RuntimeError("secret: /home/someone/weights")
+        if any(play.hang_on in prompt for _, prompt, *_ in play.at_work.values()):
+            play.woken.wait(30)
+            raise RuntimeError("an engine that was left has woken")
         for number, (request, prompt, said, done, shown) in list(play.at_work.items()):
             token = said[len(done)]
             done.append(token)

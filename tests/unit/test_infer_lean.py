@@ -10,6 +10,7 @@ from stirred import GQA, stirred
 
 from minimind_wiki.infer import generate, load_model_folder, save_model_folder
 from minimind_wiki.infer.engine import Engine
+from minimind_wiki.infer.lay import StepCache
 from minimind_wiki.infer.lean import LeanDecoder, flat_decoder, join
 from minimind_wiki.infer.quantize import load_quantized, quantize_model, quicken, save_quantized
 from minimind_wiki.infer.request import Request, Sampling
@@ -57,7 +58,7 @@ def test_hidden_states_of_a_flat_row_are_those_of_the_texts_alone(name):
 def test_a_text_read_token_by_token_is_the_text_read_at_once(name, blocks):
     """A single token has its own way; where a window hides something, it goes with the others."""
     decoder, lean = model(name).model, LeanDecoder(model(name))
-    cache, ids = PagedCache(CONFIGS[name], blocks=6, size=4), list(range(20, 31))
+    cache, ids = StepCache(CONFIGS[name], blocks=6, size=4), list(range(20, 31))
     for numbers in (*cache.keys, *cache.values):
         numbers.normal_()
     single = []
@@ -65,7 +66,7 @@ def test_a_text_read_token_by_token_is_the_text_read_at_once(name, blocks):
         lean(cache.lay([Step(ids[:3], 0, blocks)]), cache)
         for place in range(3, len(ids)):
             row = lean(cache.lay([Step([ids[place]], place, blocks)]), cache)
-            single.append(sees_all(cache.parts, lean.windows, lean.biased))
+            single.append(sees_all(cache.alone, lean.windows, lean.biased))
             alone = decoder(torch.tensor([ids[: place + 1]]))[0, -1:]
             torch.testing.assert_close(row[0], alone, atol=1e-5, rtol=1e-4)
     assert single == [name != "window that opens" or place < 7 for place in range(3, len(ids))]

@@ -205,3 +205,28 @@ def test_names_of_adapters() -> None:
     for wrong in (["poet"], ["=x"], ["a/b=x"], ["a=x", "a=y"], ["a="]):
         with pytest.raises(WrongCall):
             serve.named_adapters(wrong)
+
+
+@pytest.mark.parametrize("word", ["ngram", "small"])
+def test_a_draft_changes_no_answer_and_is_counted(folders: tuple[Path, Path], word: str) -> None:
+    draft = word if word == "ngram" else str(folders[0])
+    args = argparse.Namespace(model=folders[0], name=None, device="cpu", room=2048, draft=draft,
+                              ahead=3)  # fmt: skip
+    with serving(serve.served_models(args, {})) as running:
+        body = {"model": "small", "prompt": "once once", "temperature": 0, "max_tokens": 24}
+        said = HTTP.post(f"{running.url}/v1/completions", json=body).json()["choices"][0]
+        assert said["text"] == TOKENIZER.decode(greedy(small(), "once once", 24))
+        lines = HTTP.get(f"{running.url}/metrics").text.splitlines()
+    counted = {name: float(value) for name, value in
+               (line.split() for line in lines if line.startswith("minimind_draft"))}  # fmt: skip
+    proposed, accepted = (counted[f"minimind_draft_tokens_{kind}_total"]
+                          for kind in ("proposed", "accepted"))  # fmt: skip
+    assert accepted == proposed > 0 if word == "small" else accepted <= proposed
+
+
+def test_a_draft_of_another_tokenizer_is_refused(folders: tuple[Path, Path]) -> None:
+    other = Path(__file__).resolve().parents[2] / "models" / "world-nano"
+    args = argparse.Namespace(model=folders[0], name=None, device="cpu", room=2048,
+                              draft=str(other), ahead=3)  # fmt: skip
+    with pytest.raises(WrongCall, match="another tokenizer"):
+        serve.served_models(args, {})

@@ -179,3 +179,64 @@ def test_streams_side_by_side_keep_their_tokens() -> None:
             pieces = [c["choices"][0]["delta"].get("content", "") for c in caller.got[:-1]]
             assert "".join(pieces) == " ".join([f"word{n}"] * 20)
         assert server.desk.worker._held == 0
+
+
+def test_a_step_that_hangs_is_left_and_the_server_goes_on() -> None:
+    play = endless()
+    with serving({"m": play.served(10**6)}, new_tokens=10**6, step_seconds=0.2) as server:
+        caller = Caller(server, ask("Forever"))
+        assert caller.begun.wait(10)
+        answer = post(server, ask("HANG it"))
+        assert answer.status_code == 503 and answer.json()["error"]["code"] == "engine_hung"
+        caller.join(10)
+        assert caller.got[-2]["error"]["code"] == "engine_hung" and caller.got[-1] == "data: [DONE]"
+        assert soon(lambda: HTTP.get(f"{server.url}/health").status_code == 200)
+        assert play.made == 2
+        assert post(server, ask()).json()["choices"][0]["message"]["content"] == "Done."
+        play.woken.set()  # what the old thread does now, nobody hears
+        assert post(server, ask()).status_code == 200
+        assert soon(lambda: [t.name for t in threading.enumerate()].count("engine") == 1)
+        metrics = HTTP.get(f"{server.url}/metrics").text
+        assert "minimind_engine_hangs_total 1.0" in metrics
+        assert "minimind_engine_crashes_total 0.0" in metrics
+        assert "minimind_at_work 0.0" in metrics and play.made == 2
+
+
+def test_only_the_engine_that_hangs_is_left() -> None:
+    good, bad = endless(), endless()
+    models = {"m": good.served(10**6), "n": bad.served()}
+    with serving(models, new_tokens=10**6, step_seconds=0.2) as server:
+        caller = Caller(server, ask("Forever"))
+        assert caller.begun.wait(10)
+        assert post(server, {**ask("HANG"), "model": "n"}).status_code == 503
+        before = len(caller.got)
+        assert soon(lambda: len(caller.got) > before + 5) and (good.made, bad.made) == (1, 2)
+        bad.woken.set()
+
+
+def test_a_call_that_hangs_is_answered() -> None:
+    play, woken = endless(), threading.Event()
+
+    def embed(ids: list[int]) -> list[float]:
+        if len(ids) > 3:
+            woken.wait(30)
+        return [1.0]
+
+    with serving({"m": play.served(embed=embed)}, step_seconds=0.2) as server:
+        url = f"{server.url}/v1/embeddings"
+        hung = HTTP.post(url, json={"model": "m", "input": "a long one"})
+        assert hung.status_code == 503
+        assert HTTP.post(url, json={"model": "m", "input": "a"}).status_code == 200
+        woken.set()
+        assert soon(lambda: server.desk.worker._held == 0) and play.made == 1
+
+
+def test_a_server_whose_steps_hang_again_and_again_ends() -> None:
+    play = endless()
+    with serving({"m": play.served()}, step_seconds=0.1) as server:
+        for _ in range(3):
+            assert post(server, ask("HANG")).status_code == 503
+        server.thread.join(20)
+        assert not server.thread.is_alive() and server.desk.worker.gave_up
+        assert not server.desk.worker.healthy
+        play.woken.set()

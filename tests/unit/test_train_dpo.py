@@ -3,11 +3,10 @@
 import dataclasses
 import json
 import math
-import os
-import signal
 
 import pytest
 import torch
+from stops_at import StopAt
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.errors import MinimindError, WrongCall
@@ -82,13 +81,8 @@ def test_micro_batches_of_pairs_add_up_to_the_whole(config):
 
 
 def test_a_stopped_run_resumes_to_the_bit_with_its_own_reference(config, tmp_path):
-    class StopAtThree(Quiet):
-        def step(self, step, loss, speed, left):
-            if step == 3:
-                os.kill(os.getpid(), signal.SIGINT)
-
     whole = dpo(config, None, tmp_path / "whole")
-    assert not dpo(config, None, tmp_path / "run", report=StopAtThree()).finished
+    assert not dpo(config, None, tmp_path / "run", report=StopAt(3)).finished
     resumed = dpo(config, None, tmp_path / "run", resume=True)
     assert resumed.state.train == whole.state.train
     assert resumed.state.held_out == whole.state.held_out

@@ -2,11 +2,10 @@
 
 import dataclasses
 import json
-import os
-import signal
 
 import pytest
 import torch
+from stops_at import StopAt
 from sums_toy import judge_by, save_base, sums_config
 
 from minimind_wiki.data.packing import IGNORE
@@ -16,7 +15,6 @@ from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.train import grpo as module
 from minimind_wiki.train.grpo import LOSSES, GrpoSettings, grpo
 from minimind_wiki.train.logprobs import logprobs
-from minimind_wiki.train.report import Quiet
 
 TOKENIZER = ByteTokenizer()
 SETTINGS = GrpoSettings(group=4, max_new_tokens=6)
@@ -89,15 +87,10 @@ def test_a_reward_that_is_no_number_stops_the_run(config, pay):
 
 
 def test_a_stopped_run_resumes_to_the_bit(config, pay, tmp_path):
-    class StopAtTwo(Quiet):
-        def step(self, step, loss, speed, left):
-            if step == 2:
-                os.kill(os.getpid(), signal.SIGINT)
-
     pay(length)
     settings = dataclasses.replace(SETTINGS, kl_weight=0.1)
     whole = grpo(config, settings, tmp_path / "whole")
-    assert not grpo(config, settings, tmp_path / "run", report=StopAtTwo()).finished
+    assert not grpo(config, settings, tmp_path / "run", report=StopAt(2)).finished
     resumed = grpo(config, settings, tmp_path / "run", resume=True)
     assert resumed.state.train == whole.state.train
     other = whole.model.state_dict()

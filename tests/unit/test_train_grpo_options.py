@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
 
 import pytest
 import torch
+from stops_at import StopAt
 from sums_toy import judge_by, save_base, sums_config
 
 from minimind_wiki.data.packing import IGNORE
@@ -20,7 +19,6 @@ from minimind_wiki.train.baseline import Beliefs, RunningMean
 from minimind_wiki.train.grpo import GrpoSettings, PolicyLoss, grpo
 from minimind_wiki.train.logprobs import logprobs
 from minimind_wiki.train.parallel import Alone
-from minimind_wiki.train.report import Quiet
 
 TOKENIZER = ByteTokenizer()
 SETTINGS = GrpoSettings(group=4, max_new_tokens=6)
@@ -186,17 +184,12 @@ def test_updates_learn_from_the_same_answers_and_begin_at_a_ratio_of_one(config,
      "max_new_tokens": 40},
 ])  # fmt: skip
 def test_a_stopped_run_resumes_to_the_bit(fields, config, pay, tmp_path):
-    class StopAtOne(Quiet):
-        def step(self, step, loss, speed, left):
-            if step == 1:
-                os.kill(os.getpid(), signal.SIGINT)
-
     pay(lambda row, reply: reply.tokens / 40)
     settings = changed(**fields)
     steps = 2 * settings.updates
     config = dataclasses.replace(config, steps=steps, eval_every=steps, eval_windows=1)
     whole = grpo(config, settings, tmp_path / "whole")
-    stopped = grpo(config, settings, tmp_path / "run", report=StopAtOne())
+    stopped = grpo(config, settings, tmp_path / "run", report=StopAt(1))
     assert not stopped.finished and stopped.state.step == settings.updates
     resumed = grpo(config, settings, tmp_path / "run", resume=True)
     assert resumed.state.train == whole.state.train

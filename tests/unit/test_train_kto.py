@@ -2,12 +2,11 @@
 
 import dataclasses
 import json
-import os
 import re
-import signal
 
 import pytest
 import torch
+from stops_at import StopAt
 
 from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer import save_model_folder
@@ -20,7 +19,6 @@ from minimind_wiki.train.kto import KtoLoss, Liking
 from minimind_wiki.train.logprobs import logprobs, row_sums
 from minimind_wiki.train.parallel import Alone
 from minimind_wiki.train.preference import Answers, kto, kto_reference
-from minimind_wiki.train.report import Quiet
 from minimind_wiki.train.sources import open_source
 
 TOKENIZER = ByteTokenizer()
@@ -108,13 +106,8 @@ def test_micro_batches_add_up_to_the_whole(data, request):
 
 
 def test_a_stopped_run_resumes_to_the_bit(config, tmp_path):
-    class StopAtThree(Quiet):
-        def step(self, step, loss, speed, left):
-            if step == 3:
-                os.kill(os.getpid(), signal.SIGINT)
-
     whole = dpo(config, KTO, tmp_path / "whole")
-    assert not dpo(config, KTO, tmp_path / "run", report=StopAtThree()).finished
+    assert not dpo(config, KTO, tmp_path / "run", report=StopAt(3)).finished
     resumed = dpo(config, KTO, tmp_path / "run", resume=True)
     assert resumed.state.train == whole.state.train
     assert resumed.state.held_out == whole.state.held_out

@@ -2,11 +2,10 @@
 
 import dataclasses
 import itertools
-import os
-import signal
 
 import pytest
 import torch
+from stops_at import StopAt
 from sums_toy import judge_by, save_base, sums_config
 
 from minimind_wiki.errors import MinimindError, WrongCall
@@ -20,7 +19,6 @@ from minimind_wiki.train.method import Workshop
 from minimind_wiki.train.play import open_prompts
 from minimind_wiki.train.ppo import Game, PpoSettings, ppo
 from minimind_wiki.train.rater import open_rater, rate
-from minimind_wiki.train.report import Quiet
 from minimind_wiki.train.reward import RewardModel
 from minimind_wiki.train.reward_folder import save_reward_folder
 
@@ -196,15 +194,10 @@ def test_paid_answers_become_more_likely(config, pay):
 
 
 def test_a_run_stops_between_cycles_and_resumes_to_the_bit(config, pay, tmp_path):
-    class StopAtOne(Quiet):
-        def step(self, step, loss, speed, left):
-            if step == 1:
-                os.kill(os.getpid(), signal.SIGINT)
-
     pay(ascii_share)
     settings = dataclasses.replace(SETTINGS, kl_weight=0.1, max_drift=1e-3)
     whole = ppo(config, settings, tmp_path / "whole")
-    stopped = ppo(config, settings, tmp_path / "run", report=StopAtOne())
+    stopped = ppo(config, settings, tmp_path / "run", report=StopAt(1))
     assert stopped.state.step == 4
     resumed = ppo(config, settings, tmp_path / "run", resume=True)
     assert resumed.state.train == whole.state.train

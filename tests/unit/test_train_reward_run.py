@@ -2,11 +2,10 @@
 
 import dataclasses
 import json
-import os
-import signal
 
 import pytest
 import torch
+from stops_at import StopAt
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.errors import MinimindError, WrongCall
@@ -15,7 +14,6 @@ from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer, load_tokenizer
 from minimind_wiki.train import reward_run
 from minimind_wiki.train.config import TrainConfig
-from minimind_wiki.train.report import Quiet
 from minimind_wiki.train.reward import RewardModel, calibration, reward_loss
 from minimind_wiki.train.reward_folder import load_reward_folder
 from minimind_wiki.train.reward_run import (
@@ -30,12 +28,6 @@ from minimind_wiki.train.reward_run import (
 from minimind_wiki.train.sources import open_source
 
 TOKENIZER = ByteTokenizer()
-
-
-class StopAtThree(Quiet):
-    def step(self, step, loss, speed, left):
-        if step == 3:
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 def chat(question, answer):
@@ -122,7 +114,7 @@ def test_an_untied_head_of_the_language_model_stays_as_it_is(config, tmp_path):
     folder = save_model_folder(tmp_path / "untied", model, TOKENIZER)
     config, out = dataclasses.replace(config, init=str(folder)), tmp_path / "run"
     whole = train_reward(config).state
-    assert not train_reward(config, None, out, report=StopAtThree()).finished
+    assert not train_reward(config, None, out, report=StopAt(3)).finished
     resumed = train_reward(config, None, out, resume=True)
     assert resumed.state.train == whole.train and whole.held_out["accuracy"][-1] == 1.0
     assert torch.equal(resumed.model.lm_head.weight, model.lm_head.weight)
@@ -137,7 +129,7 @@ def test_micro_batches_of_pairs_add_up_to_the_whole(config):
 def test_a_stopped_run_resumes_to_the_bit_with_its_head(config, tmp_path):
     whole, part = tmp_path / "whole", tmp_path / "part"
     first = train_reward(config, None, whole)
-    assert not train_reward(config, None, part, report=StopAtThree()).finished
+    assert not train_reward(config, None, part, report=StopAt(3)).finished
     resumed = train_reward(config, None, part, resume=True)
     assert resumed.state.train == first.state.train
     assert resumed.state.held_out == first.state.held_out

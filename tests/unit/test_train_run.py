@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import math
-import os
 import signal
 
 import numpy as np
 import pytest
 import torch
+from stops_at import StopAt
 from torch.nn import functional
 
 from minimind_wiki.data import Corpus, embedded_text
@@ -32,17 +32,6 @@ CONFIG = TrainConfig(
 def go(out=None, resume=False, report=None, **changes):
     config = dataclasses.replace(CONFIG, **changes)
     return pretrain(config, {}, out, resume, report, CORPUS)
-
-
-class StopAt(Quiet):
-    """Sends this process a signal in the middle of a step, as a terminal or a scheduler would."""
-
-    def __init__(self, step, number=signal.SIGINT):
-        self.at, self.number = step, number
-
-    def step(self, step, loss, speed, left):
-        if step == self.at:
-            os.kill(os.getpid(), self.number)
 
 
 @pytest.fixture(scope="module")

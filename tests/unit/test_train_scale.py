@@ -3,11 +3,10 @@
 import dataclasses
 import json
 import math
-import os
-import signal
 
 import pytest
 import torch
+from stops_at import StopAt
 
 from minimind_wiki.data import Corpus, embedded_text
 from minimind_wiki.errors import WrongCall
@@ -15,7 +14,6 @@ from minimind_wiki.model import Transformer, preset
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.optim import make_optimizer, set_learning_rate
 from minimind_wiki.train.pretrain import pretrain
-from minimind_wiki.train.report import Quiet
 
 CORPUS = Corpus("village", (embedded_text(60),), "a test", "embedded")
 WIDTH = preset("nano").hidden_size
@@ -79,14 +77,9 @@ def test_the_loop_multiplies_so_that_the_first_step_has_that_size():
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_stopped_run_resumes_to_the_bit_with_its_base_width(tmp_path, optimizer):
-    class StopAtTwo(Quiet):
-        def step(self, step, loss, speed, left):
-            if step == 2:
-                os.kill(os.getpid(), signal.SIGINT)
-
     settings = {"optimizer": optimizer, "base_width": 16}
     whole = go(tmp_path / "whole", **settings)
-    assert not go(tmp_path / "run", report=StopAtTwo(), **settings).finished
+    assert not go(tmp_path / "run", report=StopAt(2), **settings).finished
     assert same(go(tmp_path / "run", resume=True, **settings), whole)
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["settings"]["base_width"] == 16

@@ -3,13 +3,12 @@
 import dataclasses
 import gzip
 import json
-import os
-import signal
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from stops_at import StopAt
 
 from minimind_wiki.data.packing import IGNORE
 from minimind_wiki.data.sft_rows import examples
@@ -20,7 +19,6 @@ from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.device import choose
 from minimind_wiki.train.method import Workshop
-from minimind_wiki.train.report import Quiet
 from minimind_wiki.train.sft import SftSettings, chat_feed, packed, questions, sft, short_first
 from minimind_wiki.train.sources import open_source
 
@@ -101,13 +99,8 @@ def test_it_learns_to_answer_and_leaves_a_model_folder(config, tmp_path):
 
 
 def test_a_stopped_run_resumes_to_the_bit(config, tmp_path):
-    class StopAtTwo(Quiet):
-        def step(self, step, loss, speed, left):
-            if step == 2:
-                os.kill(os.getpid(), signal.SIGINT)
-
     whole = sft(config, None, tmp_path / "whole")
-    assert not sft(config, None, tmp_path / "run", report=StopAtTwo()).finished
+    assert not sft(config, None, tmp_path / "run", report=StopAt(2)).finished
     resumed = sft(config, None, tmp_path / "run", resume=True)
     assert resumed.state.train == whole.state.train
     other = whole.model.state_dict()

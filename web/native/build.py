@@ -21,7 +21,8 @@ SOURCE, LIBRARY, DIGEST = HERE / "engine.c", HERE / "engine.wasm", HERE / "engin
 ZIG = "0.17.0"
 FLAGS = ("-O3", "-msimd128", "-ffreestanding", "-fno-builtin", "-Wall", "-Werror")
 EXPORTS = (
-    *("widen", "linear", "linear_f32", "add_scaled", "rms_norm", "rope", "swiglu", "attend"),
+    *("widen", "linear", "linear_f32", "add_scaled", "rms_norm", "layer_norm", "rope"),
+    *("swiglu", "gelu", "attend"),
     "__heap_base",
 )
 

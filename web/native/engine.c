@@ -157,6 +157,19 @@ EXPORT void rms_norm(float *y, const float *x, const float *gain, int n, int dim
     }
 }
 
+/* y = (x - mean(x)) / sqrt(var(x) + eps) · gain + bias for n rows of `dim`; y may be x. */
+EXPORT void layer_norm(float *y, const float *x, const float *gain, const float *bias, int n,
+                       int dim, float eps) {
+    for (; n > 0; n--, x += dim, y += dim) {
+        double sum = 0, squares = 0;
+        for (int i = 0; i < dim; i++) sum += x[i];
+        float mean = sum / dim;
+        for (int i = 0; i < dim; i++) squares += (x[i] - mean) * (x[i] - mean);
+        float root = __builtin_sqrtf(squares / dim + eps);
+        for (int i = 0; i < dim; i++) y[i] = (x[i] - mean) / root * gain[i] + bias[i];
+    }
+}
+
 /* Turn the pairs (x[i], x[i + E/2]) of every head by their angles; cos and sin are [n, E/2]. */
 EXPORT void rope(float *x, const float *cos, const float *sin, int n, int heads, int dim) {
     int half = dim / 2;
@@ -203,6 +216,19 @@ EXPORT void swiglu(float *gate, const float *up, int count) {
         wasm_v128_store(gate + i, wasm_f32x4_mul(s, wasm_v128_load(up + i)));
     }
     for (; i < count; i++) gate[i] = gate[i] / (1 + exponential1(-gate[i])) * up[i];
+}
+
+/* x = gelu(x) in its tanh form: x (1 + tanh u) / 2 = x / (1 + e^-2u), u = √(2/π) (x + 0.044715 x³) */
+EXPORT void gelu(float *x, int count) {
+    for (int i = 0; i < count; i += 4) {
+        float four[4] = {0};
+        for (int j = 0; j < 4 && i + j < count; j++) four[j] = x[i + j];
+        v128_t v = wasm_v128_load(four), cube = wasm_f32x4_mul(wasm_f32x4_mul(v, v), v);
+        v128_t u = mul_add(v, wasm_f32x4_splat(0.044715f), cube);
+        v128_t e = exponential(wasm_f32x4_mul(wasm_f32x4_splat(-1.5957691216057308f), u));
+        wasm_v128_store(four, wasm_f32x4_div(v, wasm_f32x4_add(wasm_f32x4_splat(1), e)));
+        for (int j = 0; j < 4 && i + j < count; j++) x[i + j] = four[j];
+    }
 }
 
 /* The scores of a query with the keys at places from…to-1, four keys at a time. */
@@ -269,11 +295,12 @@ static void softmax(float *s, int sinks, int first, int count) {
 }
 
 /* out[n,H,E]: what n queries at places start… gather from the keys and values [places,K,E] so far.
- * A query sees the last `window` places (0: all) and the first `sinks`. `weights` [H,room] holds
- * those of the last query when this returns. */
+ * A query sees the last `window` places (0: all) and the first `sinks`; a score loses its head's
+ * slope [H] for each place of distance (ALiBi; no slopes: nothing). `weights` [H,room] holds those
+ * of the last query when this returns. */
 EXPORT void attend(float *out, const float *q, const float *keys, const float *values,
                    float *weights, int room, int n, int start, int heads, int shared, int dim,
-                   int window, int sinks) {
+                   int window, int sinks, const float *slopes) {
     float scale = 1 / __builtin_sqrtf(dim);
     int group = heads / shared;
     long step = (long)shared * dim;
@@ -285,6 +312,7 @@ EXPORT void attend(float *out, const float *q, const float *keys, const float *v
             float *w = weights + (long)h * room;
             score(w, q, k, step, dim, scale, 0, kept);
             score(w, q, k, step, dim, scale, first, count);
+            for (int i = 0; slopes && i < count; i++) w[i] -= slopes[h] * (count - 1 - i);
             softmax(w, kept, first, count);
             for (int i = 0; i < dim; i++) out[i] = 0;
             gather(out, w, v, step, dim, 0, kept);

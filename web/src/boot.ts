@@ -12,6 +12,7 @@ import { upgradePredict, upgradeRecall } from "./predict";
 import { upgradeCertificate } from "./progress/certificate";
 import { upgradeModuleHead, upgradePath, watchReading } from "./progress/path";
 import { upgradeTools } from "./progress/tools";
+import { upgradeWalk } from "./progress/walk";
 import { upgradeQuiz } from "./quiz/quiz";
 import { upgradeTrain } from "./train/lazy";
 import { upgradeView } from "./views/upgrade";
@@ -30,6 +31,7 @@ const UPGRADES: [string, Upgrade][] = [
   [".mm-offline", (root) => void import("./offline/panel").then(({ upgradeOffline }) => upgradeOffline(root))],
   [".mm-train[data-train]", upgradeTrain],
   [".mm-path[data-path]", upgradePath],
+  [".mm-walk[data-path]", upgradeWalk],
   [".mm-certificate[data-certificate]", upgradeCertificate],
   [".mm-module-head", upgradeModuleHead],
   [".mm-progress", upgradeTools],

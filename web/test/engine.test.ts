@@ -77,10 +77,16 @@ test("temperature 0 takes the best, and the rest is refused in the order of the 
 test("config.json is believed in nothing", () => {
   const refuse = (change: Record<string, unknown>, code: EngineError["code"], words: RegExp): void => assert.throws(() => readConfig({ ...SHAPE, ...change }), failure(code, words));
   refuse({ model_type: "mamba" }, "unsupported", /mamba/);
-  refuse({ model_type: "gpt2" }, "unsupported", /gpt2/);
+  refuse({ model_type: "gpt2", activation_function: "relu" }, "unsupported", /activation_function/);
+  refuse({ model_type: "minimind", family: "gpt2" }, "unsupported", /shared key heads/);
+  refuse({ model_type: "minimind", positions: "relative" }, "unsupported", /relative/);
+  refuse({ model_type: "minimind", positions: "alibi", rope_type: "linear", rope_factor: 2 }, "damaged", /alibi/);
+  refuse({ model_type: "minimind", positions: "sinusoidal", hidden_size: 17 }, "damaged", /pairs/);
   refuse({ attention_bias: true }, "unsupported", /attention_bias/);
   refuse({ hidden_act: "gelu" }, "unsupported", /hidden_act/);
-  refuse({ rope_parameters: { rope_type: "dynamic", factor: 2 } }, "unsupported", /dynamic/);
+  refuse({ rope_parameters: { rope_type: "longrope", factor: 2 } }, "unsupported", /longrope/);
+  refuse({ head_dim: 2, rope_parameters: { rope_type: "dynamic", factor: 2 } }, "damaged", /too small/);
+  assert.equal(shapeOf({ rope_parameters: { rope_type: "dynamic", factor: 2 } }).context, 1200);
   refuse({ hidden_size: 2 ** 40 }, "damaged", /hidden_size/);
   refuse({ num_key_value_heads: 3 }, "damaged", /3 key heads/);
   refuse({ head_dim: 7 }, "damaged", /odd/);

@@ -55,7 +55,7 @@ function sound(file: ArrayBuffer): void {
 }
 
 test("a bundle of random bytes, or with some of its bytes spoilt", async () => {
-  const { bin } = await openFiles(folder(tinyModel()));
+  const bin = (await openFiles(folder(tinyModel()))).bin!;
   sound(bin);
   assert.ok((await refused(3000, (draw) => sound(spoilBytes(draw, bin)))) > 500);
   assert.equal(await refused(300, (draw) => sound(Uint8Array.from({ length: draw() * 400 }, () => draw() * 256).buffer)), 300);
@@ -64,7 +64,7 @@ test("a bundle of random bytes, or with some of its bytes spoilt", async () => {
 });
 
 test("a bundle with a header that says something else", async () => {
-  const { bin } = await openFiles(folder(tinyModel()));
+  const bin = (await openFiles(folder(tinyModel()))).bin!;
   const { header, data } = parts(bin);
   assert.ok((await refused(4000, (draw) => sound(bundle(spoilJson(draw, spoilJson(draw, header)), data)))) > 2000);
   const first = (header.tensors as Record<string, unknown>[])[0] as Record<string, unknown>;
@@ -119,9 +119,9 @@ test("a folder whose config and weights tell different things", async () => {
   const model = tinyModel();
   const chosen = folder(model);
   const config = (draw: () => number): Blob => new Blob([JSON.stringify(spoilJson(draw, spoilJson(draw, CONFIG)))]);
-  const spoilt = (draw: () => number) => openFiles([{ name: "config.json", blob: config(draw) }, ...chosen.slice(1)]).then(({ bin }) => sound(bin));
+  const spoilt = (draw: () => number) => openFiles([{ name: "config.json", blob: config(draw) }, ...chosen.slice(1)]).then(({ bin }) => sound(bin!));
   assert.ok((await refused(700, spoilt)) > 300);
   const other = (draw: () => number) =>
-    openFiles([...chosen.slice(0, 1), { name: "model.safetensors", blob: new Blob([spoilBytes(draw, weights(model))]) }, { name: "tokenizer.json", blob: BESIDE }]).then(({ bin }) => sound(bin));
+    openFiles([...chosen.slice(0, 1), { name: "model.safetensors", blob: new Blob([spoilBytes(draw, weights(model))]) }, { name: "tokenizer.json", blob: BESIDE }]).then(({ bin }) => sound(bin!));
   assert.ok((await refused(300, other)) > 100);
 });

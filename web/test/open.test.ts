@@ -30,8 +30,10 @@ test("half floats widen exactly", () => {
 
 test("a folder is opened with its progress, from any depth, and strangers beside it are left alone", async () => {
   const seen: Progress[] = [];
-  const { bin, kind, beside } = await openFiles([...folder(tinyModel(), "mine/"), file("mine/.git/config.json", "{"), file("mine/notes.txt", "x")], (p) => seen.push(p));
-  assert.equal(kind, "model");
+  const opened = await openFiles([...folder(tinyModel(), "mine/"), file("mine/.git/config.json", "{"), file("mine/notes.txt", "x")], (p) => seen.push(p));
+  const { beside } = opened;
+  const bin = opened.bin!;
+  assert.deepEqual([opened.name, opened.adapter], ["mine", null]);
   assert.deepEqual([...beside.keys()], ["tokenizer.json"]);
   const bundle = readBundle(bin);
   assert.equal(bundle.config.hidden, CONFIG.hidden_size);
@@ -41,7 +43,34 @@ test("a folder is opened with its progress, from any depth, and strangers beside
   assert.equal(seen.at(-1)?.from, "disk");
   // what was opened from a folder can be opened again as the bundle that it became
   const again = await openFiles([file("model.bin", bin), file("tokenizer.json", beside.get("tokenizer.json") as string)]);
-  assert.deepEqual(new Uint8Array(again.bin), new Uint8Array(bin));
+  assert.deepEqual(new Uint8Array(again.bin!), new Uint8Array(bin));
+});
+
+/** A LoRA folder of PEFT: A (2, 4) of ones and B (3, 2) of twos. */
+function peft(change: Record<string, unknown> = {}, third?: string): Chosen[] {
+  const about = { peft_type: "LORA", base_model_name_or_path: "/there/base/", r: 2, lora_alpha: 8, use_rslora: false, bias: "none", loftq_config: {}, ...change };
+  const at = "base_model.model.model.layers.0.mlp.up_proj.lora_";
+  const header: Record<string, unknown> = {
+    [`${at}A.weight`]: { dtype: "F32", shape: [2, 4], data_offsets: [0, 32] }, [`${at}B.weight`]: { dtype: "F32", shape: [3, 2], data_offsets: [32, 56] },
+  };
+  if (third) header[third] = { dtype: "F32", shape: [2, 1], data_offsets: [56, 64] };
+  const data = new Uint8Array(Float32Array.of(...Array(8).fill(1) as number[], ...Array(6).fill(2) as number[], ...(third ? [0, 0] : [])).buffer);
+  return [file("adapter_config.json", JSON.stringify(about)), file("adapter_model.safetensors", safetensors(header, data))];
+}
+
+test("a LoRA folder is read, alone and with its model", async () => {
+  const alone = await openFiles(peft().map(({ name, blob }) => ({ name: `mine/${name}`, blob })));
+  const { base, name, file: read } = alone.adapter!;
+  assert.deepEqual([alone.bin, base, name, read.scale, read.rank, read.base], [null, "base", "mine", 4, 2, ""]);
+  assert.deepEqual([...read.tensors.keys()], ["model.layers.0.mlp.up_proj.lora_A", "model.layers.0.mlp.up_proj.lora_B"]);
+  assert.deepEqual([...read.tensors.values()].map(({ shape, values }) => [shape, values[0]]), [[[2, 4], 1], [[3, 2], 2]]);
+  assert.equal((await openFiles(peft({ use_rslora: true }))).adapter!.file.scale, 8 / Math.SQRT2);
+  const lora = peft().map(({ name: plain, blob }) => ({ name: `lora/${plain}`, blob }));
+  const both = await openFiles([...lora, ...folder(tinyModel(), "base/")]);
+  assert.deepEqual([both.name, both.adapter!.name, both.bin !== null], ["base", "lora", true]);
+  // what a training left in the model's own folder is not meant
+  const inside = await openFiles([...folder(tinyModel(), "base/"), ...lora.map(({ name: plain, blob }) => ({ name: `base/${plain}`, blob }))]);
+  assert.equal(inside.adapter, null);
 });
 
 test("what is no model is refused by what it is", async () => {
@@ -52,7 +81,14 @@ test("what is no model is refused by what it is", async () => {
     [[file("x.onnx")], "unsupported", /onnx/],
     [[file("model.safetensors")], "input", /weights alone/],
     [[file("a/config.json"), file("b/config.json")], "input", /more than one model here/],
-    [[file("adapter_config.json", "{}")], "unsupported", /LoRA adapter/],
+    [[file("adapter_config.json", "{}")], "missing", /adapter_model\.safetensors is missing/],
+    [peft({ peft_type: "IA3" }), "unsupported", /describes "IA3"/],
+    [peft({ use_dora: true }), "unsupported", /"use_dora" to true/],
+    [peft({ bias: "all" }), "unsupported", /"bias" to "all"/],
+    [peft({ init_lora_weights: "pissa" }), "unsupported", /"init_lora_weights" to "pissa"/],
+    [peft({ r: 0 }), "damaged", /r in adapter_config\.json is 0/],
+    [peft({}, "base_model.model.x.modules_to_save.weight"), "unsupported", /no part of a LoRA/],
+    [[...peft({}), file("other/adapter_config.json")].map(({ name, blob }) => ({ name: name.includes("/") ? name : `a/${name}`, blob })), "input", /more than one adapter here/],
     [[file("config.json", "{}")], "missing", /model\.safetensors is missing/],
     [[file("config.json", "[]"), file("model.safetensors")], "damaged", /config\.json is no object/],
     [[file("config.json", "{"), file("model.safetensors")], "damaged", /config\.json is not JSON/],
@@ -63,7 +99,7 @@ test("what is no model is refused by what it is", async () => {
 });
 
 test("a bundle's hashes are checked", async () => {
-  const { bin } = await openFiles(folder(tinyModel()));
+  const bin = (await openFiles(folder(tinyModel()))).bin!;
   await assert.rejects(openFiles([file("model.bin", bin), file("tokenizer.json", "{ }")]), failure("damaged", /tokenizer\.json is damaged/));
   const bent = bin.slice(0);
   const last = new Uint8Array(bent);
@@ -109,6 +145,6 @@ test("stopping ends the opening", async () => {
 });
 
 test("the folder of the config is taken, not one below it", () => {
-  assert.deepEqual([...oneFolder([file("m/config.json"), file("m/x/model.safetensors"), file("m/model.safetensors")]).keys()], ["config.json", "model.safetensors"]);
-  assert.deepEqual([...oneFolder([file("m\\config.json")]).keys()], ["config.json"]);
+  assert.deepEqual([...oneFolder([file("m/config.json"), file("m/x/model.safetensors"), file("m/model.safetensors")], "m/").keys()], ["config.json", "model.safetensors"]);
+  assert.deepEqual([...oneFolder([file("m\\config.json")], "m\\").keys()], ["config.json"]);
 });

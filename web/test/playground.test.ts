@@ -5,6 +5,7 @@ import type { Candidate } from "../src/engine/api";
 import { EXAMPLES } from "../src/playground/examples";
 import { bytes, parting, rows, shown } from "../src/playground/odds";
 import { fullWidth, reshape } from "../src/playground/reshape-model";
+import { messages } from "../src/playground/talk";
 import { bounded, defaults, fromQuery, KNOBS, PLAIN, TABS, toQuery } from "../src/playground/state";
 
 const PROMPT = EXAMPLES[0]!.ask;
@@ -30,6 +31,17 @@ test("a chat's link says what the reader said, turn by turn", () => {
   const back = fromQuery(toQuery(state, PROMPT, ""), PROMPT);
   assert.deepEqual(back.chat, state.chat);
   assert.equal(back.tab, "chat");
+});
+
+test("an inspected turn's link keeps the talk before it and the adapter's strength", () => {
+  const state = defaults(PROMPT);
+  state.tab = "inspect";
+  Object.assign(state.inspect, { say: ["Hello", "Hi & <b>"], ask: "And?", scale: 0.35 });
+  const query = toQuery(state, PROMPT, "");
+  assert.match(query, /lora=0\.35/);
+  assert.deepEqual(fromQuery(query, PROMPT), state);
+  assert.equal(fromQuery("?tab=chat&lora=9", PROMPT).chat.scale, 2);
+  assert.deepEqual(messages(["a", "b", "c"]).map(({ role }) => role), ["user", "assistant", "user"]);
 });
 
 test("the view that nothing has changed needs no query, for every tab but its name", () => {

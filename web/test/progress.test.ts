@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { achieved } from "../src/progress/certificate";
-import { describe } from "../src/progress/path";
+import { describe, pageKey } from "../src/progress/path";
 import { empty, merge, parse, summarize } from "../src/progress/model";
-import type { Progress } from "../src/progress/model";
+import type { ModuleProgress, Progress } from "../src/progress/model";
+import { noteResult, readResult } from "../src/progress/result";
 import { KEY, Store } from "../src/progress/store";
+import { madeShare, stepState } from "../src/progress/walk";
 
 const AT = "2026-11-21T10:00:00.000Z";
 const LATER = "2026-11-22T10:00:00.000Z";
@@ -99,4 +101,67 @@ test("a certificate lists what was done, each with its day, and knows what is op
   const task = progress.modules.quick.exercise?.["quick/talking"];
   if (task) task.passed = "2026-11-03T10:00:00Z";
   assert.deepEqual(achieved(asked, progress)[2], { title: "Talk", date: "2026-11-03T10:00:00Z" });
+});
+
+const RESULT = {
+  minimind_path: 1, path: "mastery", made: "2026-11-22T09:00:00Z", minimind_wiki: "0.1.0", model: {},
+  parts: [
+    { name: "text", passed: true, found: "237,952 parameters" },
+    { name: "exam", passed: false, found: "" },
+    { name: "elsewhere", passed: true, found: "" },
+    { name: "small", passed: "yes", found: "" },
+  ],
+};
+const MAKES = ["mastery/text", "mastery/exam", "mastery/small"];
+
+test("a result of a check is read, and only what passed and was asked is noted", () => {
+  const result = readResult(JSON.stringify(RESULT), "mastery");
+  assert.equal(result.parts.length, 3);
+  const entry: ModuleProgress = {};
+  assert.equal(noteResult(entry, result, MAKES), 1);
+  assert.deepEqual(entry.exercise, { "mastery/text": { passed: RESULT.made, at: RESULT.made, found: "237,952 parameters" } });
+  const later = { ...result, parts: [{ name: "text", passed: false, found: "" }, { name: "exam", passed: true, found: "62 %" }] };
+  assert.equal(noteResult(entry, later, MAKES), 1);
+  assert.deepEqual(Object.keys(entry.exercise ?? {}), ["mastery/text", "mastery/exam"]);
+  const progress: Progress = { version: 1, modules: { mastery: entry } };
+  assert.deepEqual(parse(JSON.stringify(progress)), progress, "it survives export and import");
+  const asked = { path: "mastery", says: "", labs: [], exercises: [], makes: MAKES.map((name) => ({ name, title: name })) };
+  assert.deepEqual(achieved(asked, progress).map((item) => [item.date !== null, item.found ?? ""]),
+    [[true, "237,952 parameters"], [true, "62 %"], [false, ""]]);
+  assert.equal(madeShare("mastery", progress, 4), 0.5);
+});
+
+test("a file that is no result is refused with a sentence that says what to choose", () => {
+  for (const [text, says] of [
+    ["nonsense", /not JSON.*minimind path mastery/], ["{}", /no result/], ["[]", /no result/],
+    [JSON.stringify({ version: 1, modules: {} }), /no result/],
+    [JSON.stringify({ ...RESULT, path: "quick" }), /another path/],
+    [JSON.stringify({ ...RESULT, made: "soon" }), /no result/],
+    [" ".repeat(2_000_001), /too large/],
+  ] as const) assert.throws(() => readResult(text, "mastery"), says);
+});
+
+test("what a result says is cut to a sentence's length", () => {
+  const long = { ...RESULT, parts: [{ name: "text", passed: true, found: "x".repeat(5000) }] };
+  assert.equal(readResult(JSON.stringify(long), "mastery").parts[0]?.found.length, 300);
+});
+
+test("a step of a path is done as its module, its page or its check says", () => {
+  const progress = empty();
+  assert.deepEqual(stepState("attention", "mastery", progress, 0), { share: 0, says: "" });
+  progress.modules["guides/serving"] = { read: AT };
+  progress.modules.attention = { read: AT };
+  assert.equal(stepState("guides/serving", "mastery", progress, 0).share, 1);
+  assert.equal(stepState("guides/inference", "mastery", progress, 0).share, 0);
+  assert.deepEqual(stepState("attention", "mastery", progress, 0), { share: 0.25, says: "read" });
+  assert.deepEqual(stepState("paths/mastery", "mastery", progress, 1), { share: 1, says: "shown" });
+});
+
+test("a page without a module is known by its place", () => {
+  assert.equal(pageKey("/en/guides/serving/"), "guides/serving");
+  assert.equal(pageKey("/sub/en/data/world/"), "data/world");
+  assert.equal(pageKey("/en/playground/"), "playground");
+  assert.equal(pageKey("/en/playground/index.html"), "playground");
+  assert.equal(pageKey("/en/paths/mastery/"), null);
+  assert.equal(pageKey("/en/"), null);
 });

@@ -1,6 +1,7 @@
 """Makes the recorded looks: runs a shipped model over a text and keeps what the pages draw.
 
-Numbers are kept as the pages show them, weights and probabilities to a thousandth.
+Numbers are kept as the pages show them: weights of attention to a thousandth, other shares to a
+tenth of that.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def look(name: str, prompt: str, other: str = "") -> dict[str, Any]:
     data |= {
         "ids": ids,
         "texts": [say[token] for token in ids],
-        "answer": [answer, say[answer], _short(seen.odds[-1][-1][answer])],
+        "answer": [answer, say[answer], _four_places(seen.odds[-1][-1][answer])],
         "next": _best(seen.odds[-1][-1], say, TOP),
         "attention": [[_rows(head_TT) for head_TT in layer] for layer in seen.weights],
         "measures": [[_measured(head_TT, ids) for head_TT in layer] for layer in seen.weights],
@@ -105,11 +106,12 @@ def patch(model: Transformer, ids: list[int], other: list[int], say: list[str]) 
         row = []
         for position in range(len(ids)):
             cut = Cuts(patch=(layer - 1, position, stream_TD[position]))
-            row.append(_short(trace(model, ids, cut).odds[-1][-1][answer]))
+            row.append(_four_places(trace(model, ids, cut).odds[-1][-1][answer]))
         rows.append(row)
     return {
         "ids": other, "texts": [say[token] for token in other], "answer": [answer, say[answer]],
-        "before": _short(plain.odds[-1][-1][answer]), "after": _short(theirs.odds[-1][-1][answer]),
+        "before": _four_places(plain.odds[-1][-1][answer]),
+        "after": _four_places(theirs.odds[-1][-1][answer]),
         "map": rows,
     }  # fmt: skip
 
@@ -118,7 +120,7 @@ def _without(model: Transformer, ids: list[int], answer: int) -> dict[str, Any]:
     """The answer's probability with one head, or one part of a layer, switched off."""
 
     def left(cuts: Cuts) -> float:
-        return _short(trace(model, ids, cuts).odds[-1][-1][answer])
+        return _four_places(trace(model, ids, cuts).odds[-1][-1][answer])
 
     layers, heads = range(model.config.num_hidden_layers), range(model.config.num_attention_heads)
     return {
@@ -134,10 +136,10 @@ def _without(model: Transformer, ids: list[int], answer: int) -> dict[str, Any]:
 
 def _measured(head_TT: Tensor, ids: list[int]) -> list[float | None]:
     told = measures.head_measures(head_TT.tolist(), ids)
-    return [None if value is None else _short(value) for value in told.values()]
+    return [None if value is None else _four_places(value) for value in told.values()]
 
 
-def _short(share: Tensor | float) -> float:
+def _four_places(share: Tensor | float) -> float:
     return round(float(share), 4)
 
 
@@ -148,14 +150,14 @@ def _rows(head_TT: Tensor) -> list[list[int]]:
 
 def _best(odds_V: Tensor, say: list[str], count: int) -> list[list[Any]]:
     shares, tokens = odds_V.topk(count)
-    return [[int(i), say[int(i)], _short(p)] for p, i in zip(shares, tokens, strict=True)]
+    return [[int(i), say[int(i)], _four_places(p)] for p, i in zip(shares, tokens, strict=True)]
 
 
 def _lens(seen: Traced, following: list[int], say: list[str]) -> list[list[dict[str, Any]]]:
     """For each layer and position the likeliest tokens, and the share of the one that follows."""
     return [
         [
-            {"top": _best(odds_V, say, LENS_TOP), "actual": _short(odds_V[token])}
+            {"top": _best(odds_V, say, LENS_TOP), "actual": _four_places(odds_V[token])}
             for odds_V, token in zip(layer_TV, following, strict=True)
         ]
         for layer_TV in seen.odds

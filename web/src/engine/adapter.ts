@@ -10,14 +10,14 @@ function matrices(model: Model): Map<string, Linear> {
   const found = new Map<string, Linear>();
   for (const layer of model.weights.layers) {
     const blocks = [...(layer.mlp ? [layer.mlp] : []), ...layer.experts, ...layer.shared];
-    for (const part of [layer.q, layer.k, layer.v, layer.o, ...blocks.flatMap(({ gate, up, down }) => [gate, up, down])]) found.set(part.name, part);
+    for (const part of [layer.q, layer.k, layer.v, layer.o, ...blocks.flatMap(({ gate, up, down }) => [...(gate ? [gate] : []), up, down])]) found.set(part.name, part);
   }
   return found;
 }
 
 /** Place an adapter beside its model. EngineError where it belongs to another one. */
 export function placeAdapter(file: AdapterFile, model: Model, modelHash: string): LowRank {
-  if (file.base !== modelHash) throw new EngineError("The adapter was made for other weights than these; load the model that it belongs to.", "damaged");
+  if (file.base && file.base !== modelHash) throw new EngineError("The adapter was made for other weights than these; load the model that it belongs to.", "damaged");
   const known = matrices(model);
   const names = new Set([...file.tensors.keys()].map((name) => name.replace(/\.lora_[AB]$/, "")));
   let bytes = 0;
@@ -28,7 +28,7 @@ export function placeAdapter(file: AdapterFile, model: Model, modelHash: string)
     const b = file.tensors.get(`${name}.lora_B`);
     const fits = matrix && a && b && file.rank <= MOST_RANK && a.shape[0] === file.rank && a.shape[1] === matrix.inputs;
     if (!fits || b.shape[0] !== matrix.outputs || b.shape[1] !== file.rank) {
-      throw new EngineError(`The adapter does not fit this model (${name.slice(0, 80)}).`, "damaged");
+      throw new EngineError(`The adapter does not fit this model (${name.slice(0, 80)}); open the model that it was trained on, then the adapter.`, "damaged");
     }
     plan.push([name, a.values as Float32Array, b.values as Float32Array]);
     bytes += a.values.byteLength + b.values.byteLength;

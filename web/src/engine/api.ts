@@ -52,12 +52,17 @@ export interface ModelInfo {
   weightBytes: number;
   cacheBytesPerToken: number;
   hasChatTemplate: boolean;
+  /** Of an adapter: the id of the model that it changes. */
+  base?: string;
 }
 
 export type Source =
   | { kind: "shipped"; id: string }
-  /** The reader's own: a browser bundle, or a model folder with safetensors. Nothing leaves the page. */
-  | { kind: "files"; name: string; files: { name: string; blob: Blob }[] };
+  /**
+   * The reader's own: a browser bundle, a model folder with safetensors, a LoRA folder, or a model's and
+   * a LoRA's together. Nothing leaves the page. A LoRA alone goes onto the model that it names, or onto `onto`.
+   */
+  | { kind: "files"; name: string; files: { name: string; blob: Blob }[]; onto?: string };
 
 export interface Progress {
   loaded: number;

@@ -6,11 +6,13 @@
  */
 
 import { EngineError } from "./api";
+import { POSITIONS, type Positions } from "./positions";
 
 export interface Rope {
   theta: number;
-  type: "default" | "linear" | "yarn" | "llama3";
+  type: "default" | "linear" | "dynamic" | "yarn" | "llama3";
   factor: number;
+  /** Trained length. */
   original: number;
   fast: number;
   slow: number;
@@ -28,6 +30,9 @@ export interface Config {
   context: number;
   eps: number;
   qkNorm: boolean;
+  /** GPT-2's blocks: LayerNorm, a GELU in the place of the gate, biases. */
+  gpt2: boolean;
+  positions: Positions;
   tied: boolean;
   /** Width of the feed-forward of each layer: of one expert where the layer has experts. */
   widths: number[];
@@ -56,12 +61,19 @@ type Json = Record<string, unknown>;
 
 const MOST_EXPERTS = 20_000; // a file that only says so must not fill the memory with their names
 const SPARSE = ["qwen3_moe", "qwen2_moe", "mixtral", "minimind_moe"];
-const FAMILIES = ["llama", "mistral", "ministral", "qwen3", "minimind", ...SPARSE];
+const FAMILIES = ["llama", "mistral", "ministral", "qwen3", "gpt2", "minimind", ...SPARSE];
 const NEUTRAL: Record<string, unknown[]> = {
   attention_bias: [false, null, undefined],
   mlp_bias: [false, null, undefined],
   qkv_bias: [false, null, undefined],
   hidden_act: ["silu", null, undefined],
+  activation_function: ["gelu_new", "gelu_pytorch_tanh", null, undefined],
+  scale_attn_by_inverse_layer_idx: [false, null, undefined],
+  scale_attn_weights: [true, null, undefined],
+};
+const GPT2_NAMES: Record<string, string> = { // ours: transformers'
+  hidden_size: "n_embd", num_hidden_layers: "n_layer", num_attention_heads: "n_head", intermediate_size: "n_inner",
+  max_position_embeddings: "n_positions", rms_norm_eps: "layer_norm_epsilon",
 };
 
 export function unsupported(what: string): EngineError {
@@ -96,37 +108,51 @@ function show(value: unknown): string {
   return (JSON.stringify(value) ?? "missing").slice(0, 40);
 }
 
-export function readConfig(json: Json): Config {
-  const family = String(own(json, "model_type") ?? "none");
+/** GPT-2's config.json in the names of the others. */
+function inOurNames(json: Json): Json {
+  const named: Json = { rms_norm_eps: 1e-5, tie_word_embeddings: true, ...json };
+  for (const [ours, theirs] of Object.entries(GPT2_NAMES)) if (Object.hasOwn(json, theirs)) named[ours] = json[theirs];
+  named.intermediate_size ??= 4 * Number(named.hidden_size);
+  return named;
+}
+
+export function readConfig(file: Json): Config {
+  const family = String(own(file, "model_type") ?? "none");
+  const json = family === "gpt2" ? inOurNames(file) : file;
   if (!FAMILIES.includes(family)) throw unsupported(`the layout “${family.slice(0, 40)}”`);
   for (const [name, allowed] of Object.entries(NEUTRAL)) {
     if (name === "qkv_bias" && family !== "qwen2_moe") continue;
     if (!allowed.includes(own(json, name))) throw unsupported(`${name} = ${show(own(json, name))}`);
   }
   const ours = family.startsWith("minimind");
-  if (ours && own(json, "family") === "gpt2") throw unsupported("GPT-2's layout");
-  const positions = own(json, "positions") ?? "rotary";
-  if (positions !== "rotary") throw unsupported(`positions “${show(positions)}”`);
+  const gpt2 = family === "gpt2" || (ours && own(json, "family") === "gpt2");
+  const said = (ours ? own(json, "positions") : "") || (gpt2 ? "learned" : "rotary");
+  const positions = POSITIONS.find((kind) => kind === said);
+  if (!positions) throw unsupported(`positions “${show(said)}”`);
 
   const hidden = count(json, "hidden_size", 1, 65536);
   const layers = count(json, "num_hidden_layers", 1, 512);
   const heads = count(json, "num_attention_heads", 1, 1024);
   const kvHeads = count(json, "num_key_value_heads", 1, 1024, heads);
-  const headSize = count(json, "head_dim", 2, 4096, hidden / heads);
+  const headSize = count(json, "head_dim", 1, 4096, hidden / heads);
   if (heads % kvHeads) throw damaged(`${kvHeads} key heads do not divide ${heads} heads`);
-  if (headSize % 2) throw damaged(`head_dim ${headSize} is odd, but rotary positions turn pairs`);
+  if (gpt2 && (kvHeads !== heads || SPARSE.includes(family) || own(json, "qk_norm"))) throw unsupported("GPT-2's blocks with shared key heads, experts or q/k-norm");
+  if (positions === "sinusoidal" && hidden % 2) throw damaged(`hidden_size ${hidden} is odd, but sinusoidal positions are pairs`);
+  if (positions === "rotary" && headSize % 2) throw damaged(`head_dim ${headSize} is odd, but rotary positions turn pairs`);
+  const context = count(json, "max_position_embeddings", 1, 1 << 24);
+  const rope = readRope(json, ours, headSize, positions, context);
   const eos = own(json, "eos_token_id");
   return {
-    family, layers, hidden, heads, kvHeads, headSize,
+    family, gpt2, positions, layers, hidden, heads, kvHeads, headSize, rope,
     vocabulary: count(json, "vocab_size", 1, 1 << 22),
-    context: count(json, "max_position_embeddings", 1, 1 << 24),
+    // Of a folder with dynamic scaling, transformers says the trained length and not the longest text.
+    context: rope.type === "dynamic" && !ours ? Math.floor(context * rope.factor) : context,
     eps: amount(json, "rms_norm_eps", 0, 1, 1e-6),
     qkNorm: Boolean(own(json, "qk_norm") ?? ["qwen3", "qwen3_moe"].includes(family)),
     tied: own(json, "tie_word_embeddings") === true,
     ...readExperts(json, family, layers),
     windows: readWindows(json, family, layers),
     sinks: ours ? count(json, "attention_sinks", 0, 1 << 24, 0) : 0,
-    rope: readRope(json, ours, headSize),
     stops: (Array.isArray(eos) ? eos : [eos]).filter((id): id is number => Number.isInteger(id)),
     initializer: amount(json, "initializer_range", 0, 10, 0.02),
     shrinkResidual: own(json, "scale_residual_init") !== false,
@@ -174,10 +200,10 @@ function readExperts(json: Json, family: string, layers: number): Experts {
 
 function readWindows(json: Json, family: string, layers: number): number[] {
   const all = (size: number): number[] => Array.from({ length: layers }, () => size);
-  const named = !["llama", "minimind", "minimind_moe"].includes(family);
+  const named = !["llama", "gpt2", "minimind", "minimind_moe"].includes(family);
   const off = named && family !== "mistral" && family !== "ministral" && family !== "mixtral" && own(json, "use_sliding_window") !== true;
   const size = off || own(json, "sliding_window") == null ? 0 : count(json, "sliding_window", 0, 1 << 24);
-  if (!size || family === "llama") return all(0);
+  if (!size || family === "llama" || family === "gpt2") return all(0);
   if (family.startsWith("minimind")) {
     const text = String(own(json, "full_layers") ?? "");
     const full = text.split(",").filter(Boolean).map(Number);
@@ -189,7 +215,7 @@ function readWindows(json: Json, family: string, layers: number): number[] {
   return all(size);
 }
 
-function readRope(json: Json, ours: boolean, headSize: number): Rope {
+function readRope(json: Json, ours: boolean, headSize: number, positions: Positions, context: number): Rope {
   const nested = own(json, "rope_parameters") ?? own(json, "rope_scaling") ?? {};
   if (typeof nested !== "object" || Array.isArray(nested)) throw damaged("rope_parameters is no object");
   const named = nested as Json;
@@ -208,15 +234,18 @@ function readRope(json: Json, ours: boolean, headSize: number): Rope {
   if (own(named, "partial_rotary_factor") != null && own(named, "partial_rotary_factor") !== 1) throw unsupported("partial_rotary_factor");
   const plain: Rope = { theta, type: "default", factor: 1, original: 0, fast: 0, slow: 0, attention: 1 };
   if (type === "default") return plain;
+  if (positions !== "rotary") throw damaged(`it stretches rotary positions (${show(type)}), but positions are ${positions}`);
   const factor = amount(source, "factor", 1, 1e6);
+  if ((type === "ntk" || type === "dynamic") && headSize < 4) throw damaged(`head_dim ${headSize} is too small for ${type}`);
   if (type === "ntk") return { ...plain, theta: theta * factor ** (headSize / (headSize - 2)) };
   if (type === "linear") return { ...plain, type, factor };
+  if (type === "dynamic") return { ...plain, type, factor, original: ours ? amount(source, "original_max_position_embeddings", 1, 1 << 24) : context };
   if (type !== "yarn" && type !== "llama3") throw unsupported(`rotary scaling ${show(type)}`);
   if (own(named, "truncate") === false || own(named, "mscale") != null || own(named, "mscale_all_dim") != null) {
     throw unsupported("yarn with truncate or mscale");
   }
   const yarn = type === "yarn";
-  const original = amount(source, "original_max_position_embeddings", 1, 1 << 24, count(json, "max_position_embeddings", 1, 1 << 24));
+  const original = amount(source, "original_max_position_embeddings", 1, 1 << 24, context);
   return {
     theta, type, factor, original,
     fast: amount(source, yarn ? "beta_fast" : "high_freq_factor", 0, 1e6, yarn ? 32 : 4),

@@ -23,7 +23,7 @@ export interface Bundle {
   files: Record<string, string>;
 }
 export interface AdapterFile {
-  /** Hash of the data of the model that it belongs to. */
+  /** Hash of the data of the model that it belongs to; empty where the file does not know it. */
   base: string;
   /** What B A is multiplied by. */
   scale: number;

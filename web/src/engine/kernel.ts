@@ -16,11 +16,14 @@ export interface Kernel {
   linear_f32(y: number, x: number, weight: number, n: number, inputs: number, outputs: number): void;
   add_scaled(to: number, from: number, factor: number, count: number): void;
   rms_norm(y: number, x: number, gain: number, n: number, size: number, eps: number): void;
+  layer_norm(y: number, x: number, gain: number, bias: number, n: number, size: number, eps: number): void;
   rope(x: number, cos: number, sin: number, n: number, heads: number, size: number): void;
   swiglu(gate: number, up: number, count: number): void;
+  gelu(x: number, count: number): void;
   attend(
     out: number, q: number, keys: number, values: number, weights: number, room: number, n: number,
     start: number, heads: number, shared: number, size: number, window: number, sinks: number,
+    slopes: number,
   ): void;
 }
 

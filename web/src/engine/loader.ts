@@ -3,9 +3,10 @@
 import { EngineError, type Edit, type ModelInfo, type Progress, type Shipped, type Source } from "./api";
 import { placeAdapter } from "./adapter";
 import { readConfig, type Config } from "./config";
-import { readAdapter, readBundle, type Tensor } from "./format";
+import { readAdapter, readBundle, type AdapterFile, type Tensor } from "./format";
 import { requireMemory, requireSimd } from "./guard";
 import { openKernel } from "./kernel";
+import type { NamedAdapter } from "./open_adapter";
 import { Model } from "./model";
 import { untrained } from "./random";
 import { Session } from "./session";
@@ -25,6 +26,8 @@ export interface Loaded {
   /** Hash of the weights, by which adapters know their model. */
   hash: string;
   edits: Edit[];
+  /** Of an adapter: the id of the model that it changes. */
+  base?: string;
 }
 
 type Tell = (progress: Progress) => void;
@@ -62,7 +65,7 @@ export class Loader {
     if (source.kind === "files") {
       const id = `own:${source.name}`;
       this.models.delete(id);
-      return this.once(id, (all, stop) => this.fromFiles(id, source.name, source.files, all, stop), tell, signal);
+      return this.once(id, (all, stop) => this.fromFiles(id, source, all, stop), tell, signal);
     }
     return this.once(source.id, (all, stop) => this.fromSite(source.id, all, stop), tell, signal);
   }
@@ -111,20 +114,49 @@ export class Loader {
     const base = await this.once(baseId, (all, stop) => this.fromSite(baseId, all, stop), files.part(), signal);
     const bin = await files.get(entry, "adapter.bin");
     if (!bin) throw new EngineError(`The site's list names no weights for “${entry.id}”.`, "missing");
-    const { session } = base;
-    const placed = placeAdapter(readAdapter(bin), session.model, base.hash);
-    session.forget();
-    session.adapters.set(entry.id, placed);
-    return { ...base, id: entry.id, title: entry.title, edits: [...base.edits, { kind: "adapter", id: entry.id, scale: 1 }] };
+    return adapted(entry, base, readAdapter(bin));
   }
 
-  private async fromFiles(id: string, name: string, files: { name: string; blob: Blob }[], tell?: Tell, signal?: AbortSignal): Promise<Loaded> {
+  private async fromFiles(id: string, { name, files, onto }: Extract<Source, { kind: "files" }>, tell?: Tell, signal?: AbortSignal): Promise<Loaded> {
     requireSimd();
-    const { kind, bin, beside } = await this.site.openFiles(files, tell, signal);
-    if (kind === "adapter") throw new EngineError("This is an adapter, which changes another model; open a whole model.", "unsupported");
-    const { config, tensors, sha256 } = readBundle(bin);
-    return start({ id, title: name }, config, tensors, beside, sha256);
+    const { bin, adapter, beside, name: folder } = await this.site.openFiles(files, tell, signal);
+    const model = async (id: string, title: string): Promise<Loaded> => {
+      const { config, tensors, sha256 } = readBundle(bin!);
+      return start({ id, title }, config, tensors, beside, sha256);
+    };
+    if (!adapter) return model(id, name);
+    if (!bin) return adapted({ id, title: name }, await this.baseOf(adapter, id, onto, tell, signal), adapter.file);
+    // Both came together: the whole drop's name is the adapter's, the model keeps its folder's.
+    const title = folder && folder !== name ? folder : `${name}, without its adapter`;
+    const base = await model(`own:${title}`, title);
+    const changed = adapted({ id, title: adapter.name || name }, base, adapter.file);
+    this.put(base);
+    return changed;
   }
+
+  /** The model that a lone adapter changes: the one of its hash, the one that it names, or the one at hand. */
+  private async baseOf({ base, file }: NamedAdapter, id: string, onto: string | undefined, tell?: Tell, signal?: AbortSignal): Promise<Loaded> {
+    const others = [...this.models].filter(([known]) => known !== id).map(([, load]) => load.answer);
+    const open = (await Promise.allSettled(others)).flatMap((load) => (load.status === "fulfilled" ? [load.value] : []));
+    const called = (model: Loaded): boolean => base !== "" && [model.id, model.title, model.id.replace(/^own:/, "")].includes(base);
+    const found = open.find((model) => (file.base ? model.hash === file.base && model.base === undefined : called(model)));
+    if (found) return found;
+    const shipped = base && (await this.shipped().catch(() => [])).find((entry) => entry.id === base && entry.stage !== "random");
+    if (shipped) return this.once(base, (all, stop) => this.fromSite(base, all, stop), tell, signal);
+    const near = file.base ? undefined : open.find((model) => model.id === onto);
+    if (near) return near;
+    const named = base ? `, which it calls “${base}”` : "";
+    throw new EngineError(`This is a LoRA adapter: it changes another model${named}. Open that model first, then the adapter; or drop both folders together.`, "missing");
+  }
+}
+
+/** The base with an adapter on it, under a name of its own; they share what they hold. */
+function adapted(named: { id: string; title: string }, base: Loaded, file: AdapterFile): Loaded {
+  const { session } = base;
+  const placed = placeAdapter(file, session.model, base.hash);
+  session.forget();
+  session.adapters.set(named.id, placed);
+  return { ...base, id: named.id, title: named.title, base: base.id, edits: [...base.edits, { kind: "adapter", id: named.id, scale: 1 }] };
 }
 
 /** A model that can be run, from what its files say. EngineError where they do not fit together. */
@@ -139,7 +171,7 @@ export async function start(
   return { id: named.id, title: named.title, session, tokenizer, tokens: json, hash, edits: [] };
 }
 
-export function describe({ id, title, session, tokenizer }: Loaded): ModelInfo {
+export function describe({ id, title, session, tokenizer, base }: Loaded): ModelInfo {
   const { config, weights, cacheBytes } = session.model;
   const { family, layers, heads, kvHeads, headSize, hidden, vocabulary, context, experts, expertsPerToken } = config;
   return {
@@ -147,6 +179,7 @@ export function describe({ id, title, session, tokenizer }: Loaded): ModelInfo {
     intermediate: config.widths[0]!, vocabulary, context, windows: config.windows.map((window) => window || null),
     experts, expertsPerToken, adapters: [...session.adapters.keys()], weightBytes: weights.bytes,
     cacheBytesPerToken: cacheBytes, hasChatTemplate: tokenizer.hasTemplate,
+    ...(base === undefined ? {} : { base }),
   };
 }
 

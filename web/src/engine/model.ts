@@ -13,8 +13,9 @@ import { EngineError } from "./api";
 import type { Config } from "./config";
 import type { Arena, Kernel } from "./kernel";
 import { chooseExperts } from "./router";
+import { addWave, alibiSlopes } from "./positions";
 import { frequencies, writeTurns } from "./rope";
-import type { FeedForward, Layer, Linear, Weights } from "./weights";
+import type { FeedForward, Layer, Linear, Norm, Weights } from "./weights";
 
 /** Most tokens that go through the layers together: it bounds the working space. */
 export const CHUNK = 32;
@@ -50,6 +51,10 @@ export class Model {
   private room = 0;
   private readonly kernel: Kernel;
   private readonly frequency: Float32Array;
+  /** Dynamic scaling turns all keys anew for every length, so the cache keeps them unturned. */
+  private readonly late: boolean;
+  /** Address of ALiBi's slopes; 0 without them. */
+  private readonly slopes: number = 0;
   private readonly at: Record<Buffer, number>;
   private cache: number;
   private adapters: LowRank[] = [];
@@ -60,6 +65,7 @@ export class Model {
     readonly arena: Arena,
   ) {
     this.kernel = arena.kernel;
+    this.late = config.rope.type === "dynamic";
     this.frequency = frequencies(config.rope, config.headSize);
     const { hidden, headSize, heads, vocabulary } = config;
     const wide = Math.max(...config.widths);
@@ -73,6 +79,10 @@ export class Model {
       middle: floats(CHUNK * MOST_RANK),
       logits: floats(CHUNK * Math.max(vocabulary, config.experts)),
     };
+    if (config.positions === "alibi") {
+      this.slopes = floats(heads);
+      this.view(this.slopes, heads).set(alibiSlopes(heads));
+    }
     this.cache = arena.take(0);
   }
 
@@ -95,30 +105,26 @@ export class Model {
     return at;
   }
 
-  /** Run up to CHUNK ids that follow what the cache holds; afterwards `logits` scores them. */
-  forward(ids: readonly number[], hooks: Hooks = {}): void {
+  /**
+   * Run up to CHUNK ids that follow what the cache holds; afterwards `logits` scores them. `whole` is
+   * the length of the text that they are part of.
+   */
+  forward(ids: readonly number[], hooks: Hooks = {}, whole = this.length + ids.length): void {
     const { config, weights, kernel, at } = this;
     const { hidden, layers } = config;
     const start = this.length;
     const n = ids.length;
     this.reserve(start + n);
-    const { cos, sin } = at;
-    const half = this.frequency.length;
-    writeTurns(this.view(cos, n * half), this.view(sin, n * half), this.frequency, start, n, config.rope.attention);
-    const { weight, scale } = weights.embed;
-    const scales = this.view(scale, config.vocabulary);
-    for (let t = 0; t < n; t++) {
-      const id = ids[t]!;
-      kernel.widen(at.x + t * hidden * 4, weight + id * hidden, scales[id]!, hidden);
-    }
+    if (config.positions === "rotary") this.writeTables(start, n, whole);
+    this.embed(ids, start);
     hooks.stream?.(-1, start, n, this.view(at.x, n * hidden));
     for (let layer = 0; layer < layers; layer++) {
       const parts = weights.layers[layer]!;
-      kernel.rms_norm(at.h, at.x, parts.inputNorm, n, hidden, config.eps);
+      this.norm(at.h, at.x, parts.inputNorm, n);
       this.attention(layer, parts, start, n, hooks);
       hooks.branch?.(layer, "attention", start, n, this.view(at.answer, n * hidden));
       kernel.add_scaled(at.x, at.answer, 1, n * hidden);
-      kernel.rms_norm(at.h, at.x, parts.postNorm, n, hidden, config.eps);
+      this.norm(at.h, at.x, parts.postNorm, n);
       if (parts.mlp) this.feedForward(parts.mlp, at.h, at.answer, n);
       else this.mixture(layer, parts, start, n, hooks);
       hooks.branch?.(layer, "mlp", start, n, this.view(at.answer, n * hidden));
@@ -130,9 +136,9 @@ export class Model {
 
   /** Scores (count, V) of what follows the tokens from `first` on in the stream as it stands. */
   logits(first: number, count: number): Float32Array {
-    const { config, weights, kernel, at } = this;
-    const { hidden, vocabulary } = config;
-    kernel.rms_norm(at.h, at.x + first * hidden * 4, weights.norm, count, hidden, config.eps);
+    const { weights, at } = this;
+    const { hidden, vocabulary } = this.config;
+    this.norm(at.h, at.x + first * hidden * 4, weights.norm, count);
     this.linear(weights.head, at.h, at.logits, count);
     return this.view(at.logits, count * vocabulary);
   }
@@ -162,6 +168,66 @@ export class Model {
     return full;
   }
 
+  /** The stream's first state: the rows of the tokens, with what absolute positions add. */
+  private embed(ids: readonly number[], start: number): void {
+    const { config, weights, kernel, at } = this;
+    const { hidden } = config;
+    const row = (to: number, table: Linear, index: number, times = 1): void =>
+      kernel.widen(to, table.weight + index * hidden, this.view(table.scale, table.outputs)[index]! * times, hidden);
+    const wave = config.positions === "sinusoidal";
+    for (const [t, id] of ids.entries()) {
+      const x = at.x + t * hidden * 4;
+      row(x, weights.embed, id, wave ? Math.sqrt(hidden) : 1); // the waves are of size 1, the rows are not
+      if (wave) addWave(this.view(x, hidden), start + t);
+      if (!weights.positions) continue;
+      row(at.one, weights.positions, start + t);
+      kernel.add_scaled(x, at.one, 1, hidden);
+    }
+  }
+
+  private norm(y: number, x: number, { gain, bias }: Norm, n: number): void {
+    const { hidden, eps } = this.config;
+    if (bias) this.kernel.layer_norm(y, x, gain, bias, n, hidden, eps);
+    else this.kernel.rms_norm(y, x, gain, n, hidden, eps);
+  }
+
+  /** Where keys that are turned late stand, and the tables for all places: behind the cache. */
+  private lateParts(): { turned: number; cos: number; sin: number } {
+    const { headSize, kvHeads } = this.config;
+    const turned = this.kept(this.config.layers, 0);
+    const cos = turned + this.room * kvHeads * headSize * 4;
+    return { turned, cos, sin: cos + this.room * headSize * 2 };
+  }
+
+  /** The angles of the new places; of all of them, where the whole text's length decides. */
+  private writeTables(start: number, n: number, whole: number): void {
+    const { rope, headSize } = this.config;
+    const { cos, sin } = this.late ? this.lateParts() : this.at;
+    const [from, count] = this.late ? [0, start + n] : [start, n];
+    const frequency = this.late ? frequencies(rope, headSize, whole) : this.frequency;
+    const size = (count * headSize) / 2;
+    writeTurns(this.view(cos, size), this.view(sin, size), frequency, from, count, rope.attention);
+  }
+
+  /** Turn the n new queries and keys by their places. Returns where the keys of all places stand, turned. */
+  private turn(keys: number, start: number, n: number): number {
+    const { kernel, at } = this;
+    const { heads, kvHeads, headSize, positions } = this.config;
+    if (positions !== "rotary") return keys;
+    const row = kvHeads * headSize * 4;
+    if (!this.late) {
+      kernel.rope(at.q, at.cos, at.sin, n, heads, headSize);
+      kernel.rope(keys + start * row, at.cos, at.sin, n, kvHeads, headSize);
+      return keys;
+    }
+    const { turned, cos, sin } = this.lateParts();
+    const first = start * headSize * 2;
+    kernel.rope(at.q, cos + first, sin + first, n, heads, headSize);
+    this.arena.bytes(turned, (start + n) * row).set(this.arena.bytes(keys, (start + n) * row));
+    kernel.rope(turned, cos, sin, start + n, kvHeads, headSize);
+    return turned;
+  }
+
   private attention(layer: number, parts: Layer, start: number, n: number, hooks: Hooks): void {
     const { config, kernel, at } = this;
     const { heads, kvHeads, headSize, eps } = config;
@@ -174,15 +240,14 @@ export class Model {
     this.linear(parts.v, at.h, values + start * row, n);
     if (parts.qNorm) kernel.rms_norm(at.q, at.q, parts.qNorm, n * heads, headSize, eps);
     if (parts.kNorm) kernel.rms_norm(k, k, parts.kNorm, n * kvHeads, headSize, eps);
-    kernel.rope(at.q, at.cos, at.sin, n, heads, headSize);
-    kernel.rope(k, at.cos, at.sin, n, kvHeads, headSize);
+    const turned = this.turn(keys, start, n);
     // The kernel leaves the weights of the last query behind: to see each, ask for one at a time.
     const step = hooks.attention ? 1 : n;
     for (let t = 0; t < n; t += step) {
       const inner = t * heads * headSize * 4;
       kernel.attend(
-        at.heads + inner, at.q + inner, keys, values, this.cache, this.room, step, start + t,
-        heads, kvHeads, headSize, config.windows[layer]!, config.sinks,
+        at.heads + inner, at.q + inner, turned, values, this.cache, this.room, step, start + t,
+        heads, kvHeads, headSize, config.windows[layer]!, config.sinks, this.slopes,
       );
       hooks.attention?.(layer, start + t, this.view(this.cache, heads * this.room), this.room);
     }
@@ -192,10 +257,12 @@ export class Model {
 
   private feedForward(parts: FeedForward, x: number, y: number, n: number): void {
     const { kernel, at } = this;
-    this.linear(parts.gate, x, at.gate, n);
     this.linear(parts.up, x, at.up, n);
-    kernel.swiglu(at.gate, at.up, n * parts.gate.outputs);
-    this.linear(parts.down, at.gate, y, n);
+    if (parts.gate) {
+      this.linear(parts.gate, x, at.gate, n);
+      kernel.swiglu(at.gate, at.up, n * parts.gate.outputs);
+    } else kernel.gelu(at.up, n * parts.up.outputs);
+    this.linear(parts.down, parts.gate ? at.gate : at.up, y, n);
   }
 
   /** Experts: each token visits those that the router chose, and the shared ones. */
@@ -227,10 +294,11 @@ export class Model {
     }
   }
 
-  /** y = W x, and s B A x for each adapter that changes W. */
+  /** y = W x + b, and s B A x for each adapter that changes W. */
   private linear(matrix: Linear, x: number, y: number, n: number): void {
     const { kernel, at } = this;
     kernel.linear(y, x, matrix.weight, matrix.scale, n, matrix.inputs, matrix.outputs, at.parts, at.units);
+    for (let t = 0; matrix.bias && t < n; t++) kernel.add_scaled(y + t * matrix.outputs * 4, matrix.bias, 1, matrix.outputs);
     for (const { layers, scale } of this.adapters) {
       const low = layers.get(matrix.name);
       if (!low) continue;
@@ -255,7 +323,8 @@ export class Model {
     }
     const old = this.room;
     const room = Math.min(config.context, Math.max(256, 2 * old, tokens));
-    const each = this.cacheBytes + config.heads * 4;
+    const late = this.late ? (config.kvHeads + 1) * config.headSize * 4 : 0;
+    const each = this.cacheBytes + config.heads * 4 + late;
     arena.cut(this.cache);
     try {
       arena.take(room * each);

@@ -6,12 +6,15 @@
  * |---|---|
  * | a bundle of ours | model.bin |
  * | a Hugging Face model | config.json with model.safetensors, or shards and their index |
+ * | a LoRA | adapter_config.json with adapter_model.safetensors (PEFT), or adapter.bin |
  */
 
 import { EngineError } from "./api";
 import type { Progress } from "./api";
 import { readConfig } from "./config";
 import { readAdapter, readBundle } from "./format";
+import { readPeft } from "./open_adapter";
+import type { NamedAdapter } from "./open_adapter";
 import { requireMemory, size } from "./guard";
 import { decodeText, parseJson, plain, text } from "./guard_json";
 import type { Plain } from "./guard_json";
@@ -20,9 +23,11 @@ import { readHeader } from "./open_safetensors";
 import type { Stored } from "./open_safetensors";
 
 export interface Opened {
-  kind: "model" | "adapter";
-  /** The bundle's file: model.bin, or an adapter's. */
-  bin: ArrayBuffer;
+  /** The bundle's file, model.bin; none where only an adapter was chosen. */
+  bin: ArrayBuffer | null;
+  /** The folder's own name. */
+  name: string;
+  adapter: NamedAdapter | null;
   /** The text of what lies beside it: tokenizer.json, tokenizer_config.json, chat_template.jinja. */
   beside: Map<string, string>;
 }
@@ -33,16 +38,30 @@ const BESIDE = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 const LONGEST_TEXT = 64 * 2 ** 20; // the largest tokenizers have about 30 MB
 const KNOWN = [...BESIDE, "config.json", "model.bin", "adapter.bin", "adapter_config.json", "adapter_model.safetensors", "model.safetensors.index.json"];
 
-/** The files of one model by their plain names: those that lie in the folder of its config. */
-export function oneFolder(chosen: Chosen[]): Map<string, Blob> {
-  const folder = (name: string): string => name.replace(/[^/\\]*$/, "");
-  const marks = chosen.filter(({ name }) => /(^|[/\\])(model\.bin|adapter\.bin|config\.json|adapter_config\.json)$/.test(name));
-  const folders = [...new Set(marks.map(({ name }) => folder(name)))].sort((a, b) => a.length - b.length);
-  const [first, second] = folders;
-  if (first === undefined) throw refusal(chosen);
-  if (second !== undefined && second.length === first.length) {
-    throw new EngineError(`There is more than one model here (in ${first || "."} and ${second}). Open one folder at a time.`, "input");
-  }
+const folder = (name: string): string => name.replace(/[^/\\]*$/, "");
+const depth = (path: string): number => path.split(/[/\\]/).length;
+const nameOf = (path: string): string => path.split(/[/\\]/).at(-2) ?? "";
+
+/** The folders of the model and of the adapter among what was chosen, the nearest of each; a folder with a config.json is a model's. */
+export function sortFolders(chosen: Chosen[]): { model?: string; adapter?: string } {
+  const nearest = (what: string, mark: RegExp, not: string[] = []): [string, string[]] | [undefined, string[]] => {
+    const all = [...new Set(chosen.filter(({ name }) => mark.test(name)).map(({ name }) => folder(name)))].filter((path) => !not.includes(path));
+    const [first, second] = all.sort((a, b) => depth(a) - depth(b));
+    if (first !== undefined && second !== undefined && depth(first) === depth(second)) {
+      throw new EngineError(`There is more than one ${what} here (in ${first || "."} and ${second}). Open one folder at a time.`, "input");
+    }
+    return [first, all];
+  };
+  const [model, models] = nearest("model", /(^|[/\\])(model\.bin|config\.json)$/);
+  const [adapter] = nearest("adapter", /(^|[/\\])(adapter\.bin|adapter_config\.json)$/, models);
+  if (model === undefined && adapter === undefined) throw refusal(chosen);
+  // An adapter inside a model's folder is what a training left there; only one beside it is meant.
+  const beside = adapter !== undefined && (model === undefined || depth(adapter) <= depth(model));
+  return { ...(model === undefined ? {} : { model }), ...(beside ? { adapter } : {}) };
+}
+
+/** The files of one folder by their plain names. */
+export function oneFolder(chosen: Chosen[], first: string): Map<string, Blob> {
   const files = new Map<string, Blob>();
   for (const { name, blob } of chosen) {
     const plainName = name.slice(first.length);
@@ -63,27 +82,37 @@ function refusal(chosen: Chosen[]): EngineError {
 
 /** Make what was chosen ready for the engine. EngineError says what to do where it cannot be. */
 export async function openFiles(chosen: Chosen[], tell: Tell = () => undefined, signal?: AbortSignal): Promise<Opened> {
-  const files = oneFolder(chosen);
+  const { model, adapter: lora } = sortFolders(chosen);
+  const adapter = lora === undefined ? null : await openAdapter(oneFolder(chosen, lora), nameOf(lora));
+  if (model === undefined) return { bin: null, name: "", adapter, beside: new Map() };
+  const files = oneFolder(chosen, model);
   const beside = await readBeside(files);
-  const bundle = files.get("model.bin") ?? files.get("adapter.bin");
-  if (bundle) return { ...(await openBundle(bundle, beside, tell)), beside };
-  if (!files.has("config.json")) throw new EngineError("This is a LoRA adapter, which changes another model. Merge it into its model first, then open that.", "unsupported");
+  const opened = { name: nameOf(model), adapter, beside };
+  const bundle = files.get("model.bin");
+  if (bundle) return { ...opened, bin: await openBundle(bundle, beside, tell) };
   const about = await readJson(files, "config.json");
   const stored = await readWeights(files, "model.safetensors");
   if (!beside.has("tokenizer.json")) throw new EngineError("tokenizer.json is missing: without it the page cannot turn text into tokens. Choose it with the others.", "missing");
   const bin = await bundleModel(about, readConfig({ ...about }), stored, beside, { tell, signal, hashOf });
-  return { kind: "model", bin, beside };
+  return { ...opened, bin };
+}
+
+/** A LoRA: ours in one file, or PEFT's two. */
+async function openAdapter(files: Map<string, Blob>, name: string): Promise<NamedAdapter> {
+  const ours = files.get("adapter.bin");
+  if (ours) return { name, base: "", file: readAdapter(await readBytes(ours, "adapter.bin")) };
+  const about = await readJson(files, "adapter_config.json");
+  const weights = files.get("adapter_model.safetensors");
+  if (!weights) throw new EngineError("adapter_model.safetensors is missing: choose it together with adapter_config.json.", "missing");
+  requireMemory(3 * weights.size, "This adapter");
+  return { name, ...(await readPeft(about, weights)) };
 }
 
 /** A file of ours: its hashes are checked where the page can compute them. */
-async function openBundle(blob: Blob, beside: Map<string, string>, tell: Tell): Promise<{ kind: "model" | "adapter"; bin: ArrayBuffer }> {
+async function openBundle(blob: Blob, beside: Map<string, string>, tell: Tell): Promise<ArrayBuffer> {
   requireMemory(2.2 * blob.size, "This model");
-  const bin = await blob.arrayBuffer().catch(() => {
-    throw new EngineError("The model's file cannot be read any more. Choose it again.", "missing");
-  });
-  const adapter = isAdapter(bin);
-  if (adapter) readAdapter(bin);
-  const { sha256, files } = adapter ? { sha256: "", files: {} } : readBundle(bin);
+  const bin = await readBytes(blob, "model.bin");
+  const { sha256, files } = readBundle(bin);
   if (sha256) {
     const start = 8 + new DataView(bin).getUint32(4, true);
     for (const [name, wished, bytes] of [["model.bin", sha256, new Uint8Array(bin, start)], ...besideHashes(files, beside)] as [string, string, Uint8Array<ArrayBuffer>][]) {
@@ -93,20 +122,11 @@ async function openBundle(blob: Blob, beside: Map<string, string>, tell: Tell): 
     if (!beside.has("tokenizer.json")) throw new EngineError("tokenizer.json is missing: choose it together with model.bin.", "missing");
   }
   tell({ loaded: blob.size, total: blob.size, from: "disk" });
-  return { kind: adapter ? "adapter" : "model", bin };
+  return bin;
 }
 
 function besideHashes(files: Record<string, string>, beside: Map<string, string>): [string, string, Uint8Array][] {
   return [...beside].flatMap(([name, content]) => (Object.hasOwn(files, name) ? [[name, files[name] as string, new TextEncoder().encode(content)]] : []));
-}
-
-function isAdapter(bin: ArrayBuffer): boolean {
-  try {
-    readAdapter(bin);
-    return true;
-  } catch {
-    return false; // a model, or damaged: reading it as a model will say
-  }
 }
 
 async function readBeside(files: Map<string, Blob>): Promise<Map<string, string>> {
@@ -120,10 +140,13 @@ async function readBeside(files: Map<string, Blob>): Promise<Map<string, string>
 
 async function readText(blob: Blob, name: string): Promise<string> {
   if (blob.size > LONGEST_TEXT) throw new EngineError(`${name} has ${size(blob.size)}, more than any of its kind.`, "damaged");
-  const bytes = await blob.arrayBuffer().catch(() => {
+  return decodeText(await readBytes(blob, name), name);
+}
+
+function readBytes(blob: Blob, name: string): Promise<ArrayBuffer> {
+  return blob.arrayBuffer().catch(() => {
     throw new EngineError(`${name} cannot be read any more. Choose the folder again.`, "missing");
   });
-  return decodeText(bytes, name);
 }
 
 async function readJson(files: Map<string, Blob>, name: string): Promise<Plain> {

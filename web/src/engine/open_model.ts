@@ -5,7 +5,7 @@ import type { Progress } from "./api";
 import type { Config } from "./config";
 import { requireMemory } from "./guard";
 import type { Plain } from "./guard_json";
-import { checkTensors, sought } from "./open_names";
+import { checkTensors, inFullNames, sought } from "./open_names";
 import type { Sought } from "./open_names";
 import { layOut, quantizeRows, writeBundle } from "./open_quantize";
 import { readFloats } from "./open_safetensors";
@@ -19,9 +19,10 @@ export interface Ways {
 
 /** The bundle's file. The largest tensor stands in memory as float32 beside it, and no more. */
 export async function bundleModel(
-  about: Plain, config: Config, stored: Map<string, Stored>, beside: Map<string, string>, { tell, signal, hashOf }: Ways,
+  about: Plain, config: Config, found: Map<string, Stored>, beside: Map<string, string>, { tell, signal, hashOf }: Ways,
 ): Promise<ArrayBuffer> {
   const all = sought(config);
+  const stored = inFullNames(config, found);
   checkTensors(all, stored, config.tied);
   const plan = layOut(all);
   const largest = Math.max(...[...stored.values()].map(({ blob }) => blob.size)) * 4;
@@ -45,9 +46,10 @@ export async function bundleModel(
 }
 
 /** The rows or columns that are this tensor's, where several lie side by side in the source. */
-function part(values: Float32Array, { shape, part: share }: Sought): Float32Array {
+function part(read: Float32Array, { shape, part: share, transposed }: Sought): Float32Array {
+  const [rows, columns = 1] = shape as [number, number?];
+  const values = transposed ? changedOver(read, columns) : read;
   if (!share) return values;
-  const [rows, columns] = shape as [number, number];
   if (share.axis === 0) return values.subarray(share.index * rows * columns, (share.index + 1) * rows * columns);
   const wide = columns * share.of;
   const cut = new Float32Array(rows * columns);
@@ -56,4 +58,10 @@ function part(values: Float32Array, { shape, part: share }: Sought): Float32Arra
     cut.set(values.subarray(from, from + columns), row * columns);
   }
   return cut;
+}
+
+/** A matrix of so many rows with its axes changed over. */
+function changedOver(values: Float32Array, rows: number): Float32Array {
+  const columns = values.length / rows;
+  return Float32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!);
 }

@@ -8,11 +8,13 @@ import type { Rope } from "./config";
 
 const f = Math.fround;
 
-/** Radians per position of each of the E/2 pairs. */
-export function frequencies(rope: Rope, headSize: number): Float32Array {
+/** Radians per position of each of the E/2 pairs. `length` is that of the whole text; only "dynamic" asks for it. */
+export function frequencies(rope: Rope, headSize: number, length = 0): Float32Array {
   const half = headSize / 2;
-  const plain = Float32Array.from({ length: half }, (_, i) => 1 / f(rope.theta ** f((2 * i) / headSize)));
   const { type, factor, original, fast, slow } = rope;
+  const stretched = type === "dynamic" ? Math.max(1, (factor * length) / original - (factor - 1)) : 1;
+  const theta = stretched === 1 ? rope.theta : rope.theta * stretched ** (headSize / (headSize - 2));
+  const plain = Float32Array.from({ length: half }, (_, i) => 1 / f(theta ** f((2 * i) / headSize)));
   if (type === "linear") return plain.map((value) => value / factor);
   if (type === "yarn") {
     const pair = (turns: number): number => (half * Math.log(original / (turns * 2 * Math.PI))) / Math.log(rope.theta);

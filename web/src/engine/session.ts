@@ -33,6 +33,7 @@ export class Session {
     if (!watch && this.under === change.name) {
       const most = Math.min(this.read.length, ids.length - keep);
       while (known < most && this.read[known] === ids[known]) known++;
+      known = this.lasting(known, ids.length);
     }
     this.read = ids.slice(0, known);
     this.under = change.name;
@@ -42,7 +43,7 @@ export class Session {
     while (known < ids.length) {
       const left = ids.length - known;
       const n = left <= keep || left <= CHUNK ? left : Math.min(CHUNK, left - keep);
-      model.forward(ids.slice(known, known + n), hooks);
+      model.forward(ids.slice(known, known + n), hooks, ids.length);
       known += n;
       this.last = n;
       this.read = ids.slice(0, known);
@@ -59,6 +60,18 @@ export class Session {
   forget(): void {
     this.read = [];
     this.model.length = 0;
+  }
+
+  /**
+   * How many of the known tokens serve a text of this length. With dynamic scaling every length turns
+   * all keys anew, and deeper layers saw the old turns: past the trained length what is known serves
+   * the one token that follows it, as in the package's cache, and any other text is read from the start.
+   */
+  private lasting(known: number, length: number): number {
+    const { type, original } = this.model.config.rope;
+    const { length: read } = this.read;
+    const stretched = type === "dynamic" && Math.max(read, length) > original;
+    return stretched && (known !== read || length !== known + 1) ? 0 : known;
   }
 
   private check(ids: readonly number[]): void {
@@ -129,7 +142,8 @@ export class Session {
       this.forget();
       this.model.use(adapters);
       for (let at = 0; at < fromIds.length; at += CHUNK) {
-        this.model.forward(fromIds.slice(at, at + CHUNK), { stream: (where, start, _n, x) => stream[where + 1]!.set(x, start * hidden) });
+        const keep: Hooks = { stream: (where, start, _n, x) => stream[where + 1]!.set(x, start * hidden) };
+        this.model.forward(fromIds.slice(at, at + CHUNK), keep, fromIds.length);
       }
       this.source = { name, stream };
     }

@@ -8,6 +8,8 @@ import { promptField } from "./prompt";
 import { ALL, folded, samplingPanel } from "./sampling";
 import type { Host, View } from "./stages";
 import type { ViewState } from "./state";
+import { strength, strengthEdits } from "./strength";
+import { readTalk } from "./talk";
 
 const DRAFT = { model: "world-nano", tokens: 4 };
 
@@ -38,10 +40,12 @@ export function chatView(host: Host, state: ViewState): View {
   const pick = picker(host.session, state.model, (model) => {
     state.model = model;
     host.changed();
-    sizes();
+    host.session.refresh();
   });
+  const adapter = strength(host.session, state, () => host.changed());
   const element = h("div", { class: "mm-pane", "data-pane": "chat" },
     h("div", { class: "mm-row" }, pick, h("div", { class: "mm-knob mm-knob--toggle" }, drafts, h("label", { for: drafts.id }, "A smaller model guesses ahead"))),
+    adapter,
     about, log, box.element,
     h("div", { class: "mm-row" }, send, halt, again, reset, replay, size),
     folded("Sampling", samplingPanel(state, ALL, () => host.changed())));
@@ -107,9 +111,10 @@ export function chatView(host: Host, state: ViewState): View {
     const drawn: Drawn[] = [];
     let finished: Finished | null = null;
     try {
-      const { ids, left } = await prompt();
+      const { ids, left } = await readTalk(host.session, state.model, messages, state.len);
       finished = await host.session.engine.generate(state.model, {
         ids, maxTokens: state.len, sampling: { ...state.sampling, seed: state.sampling.seed + tries }, alternatives: 1,
+        edits: strengthEdits(host.session, state),
         ...(state.draft ? { draft: DRAFT } : {}),
       }, (token) => {
         const near = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
@@ -117,7 +122,7 @@ export function chatView(host: Host, state: ViewState): View {
         drawn.push(token);
         if (near) log.scrollTop = log.scrollHeight;
       }, mine.signal);
-      fact.textContent = told(finished, left);
+      fact.append(told(finished, left), " ", inspectLink(drawn, finished));
     } catch (error) {
       host.session.fail(error);
     }
@@ -129,18 +134,17 @@ export function chatView(host: Host, state: ViewState): View {
     return finished !== null && finished.reason !== "aborted";
   }
 
-  /** The ids of what was said so far; the oldest turns are left out where the context is full. */
-  async function prompt(): Promise<{ ids: number[]; left: number }> {
-    const { session } = host;
-    const { engine } = session;
-    const room = (session.info(state.model)?.context ?? 512) - state.len;
-    for (let left = 0; ; left += 2) {
-      const kept = messages.slice(left);
-      const read = session.chats(state.model)
-        ? await engine.chat(state.model, kept)
-        : await engine.encode(state.model, kept.map((message) => message.content).join("\n"));
-      if (read.ids.length <= room || left + 2 >= messages.length) return { ids: read.ids.slice(-Math.max(1, room)), left };
-    }
+  /** A way to the tokens of this turn: the same talk, the same dice, the same answer. */
+  function inspectLink(drawn: Drawn[], { reason }: Finished): HTMLElement {
+    const texts = messages.map((message) => message.content);
+    const wish = {
+      model: state.model, scale: state.scale, say: texts.slice(0, -1).slice(-40), ask: texts.at(-1) ?? "", len: state.len,
+      sampling: { ...state.sampling, bias: {}, seed: state.sampling.seed + tries },
+      // with a model that guesses ahead the dice fall otherwise: then the answer itself is given
+      path: state.draft ? drawn.slice(0, reason === "stop" ? -1 : undefined).map((token) => token.id) : [],
+    };
+    return h("button", { type: "button", class: "mm-link", "data-action": "inspect", onclick: () => host.inspect(wish) },
+      "Inspect", h("span", { class: "mm-sr" }, ` answer ${Math.ceil(texts.length / 2)}, token by token`));
   }
 
   function add(role: "user", text: string): void {

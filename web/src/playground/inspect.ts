@@ -13,10 +13,13 @@ import { promptField } from "./prompt";
 import { ALL, folded, samplingPanel } from "./sampling";
 import type { Host, View } from "./stages";
 import type { ViewState } from "./state";
+import { strength, strengthEdits } from "./strength";
+import { messages, readTalk } from "./talk";
 
 const ALTERNATIVES = 12;
 
 export function inspectView(host: Host, state: ViewState): View {
+  if (state.say.length % 2) state.say = state.say.slice(0, -1); // a talk before the prompt has whole turns
   let drawn: Drawn[] = [];
   let branches: Drawn[][] = [];
   let abort: AbortController | null = null;
@@ -36,8 +39,14 @@ export function inspectView(host: Host, state: ViewState): View {
     if (model !== state.model) state.path = [];
     state.model = model;
     host.changed();
-    sizes();
+    host.session.refresh();
   });
+  const adapter = strength(host.session, state, () => {
+    state.path = [];
+    host.changed();
+    if (drawn.length) void run();
+  });
+  const before = h("div", { class: "mm-before", "data-part": "talk" });
 
   text.addEventListener("pointerover", (event) => point(event.target, false));
   text.addEventListener("focusin", (event) => point(event.target, true));
@@ -64,7 +73,7 @@ export function inspectView(host: Host, state: ViewState): View {
   });
 
   const element = h("div", { class: "mm-pane", "data-pane": "inspect" },
-    h("div", { class: "mm-row" }, pick), prompt.element,
+    h("div", { class: "mm-row" }, pick, adapter), before, prompt.element,
     h("div", { class: "mm-row" }, h("button", { type: "button", class: "mm-button", "data-action": "run", onclick: () => void fresh() }, "Answer"), halt, size),
     h("div", { class: "mm-inspect" },
       h("div", { class: "mm-inspect__answer" }, text, fact, legend("Under each token: how likely it was"), earlier),
@@ -93,18 +102,20 @@ export function inspectView(host: Host, state: ViewState): View {
     halt.hidden = false;
     try {
       const chats = host.session.chats(state.model);
-      const read = chats ? await engine.chat(state.model, [{ role: "user", content: state.ask }]) : await engine.encode(state.model, state.ask);
+      const read = await readTalk(host.session, state.model, messages([...state.say, state.ask]), state.len);
       if (mine.signal.aborted) return;
       drawn = await given(read.ids);
       paint();
       const finished = await engine.generate(state.model, {
         ids: [...read.ids, ...state.path], maxTokens: Math.max(1, state.len - state.path.length), sampling: state.sampling, alternatives: ALTERNATIVES,
+        edits: strengthEdits(host.session, state),
       }, (token) => {
         if (mine.signal.aborted) return;
         text.append(focusable(token, drawn.length));
         drawn.push(token);
       }, mine.signal);
-      fact.textContent = `${drawn.length} tokens, ${Math.round(finished.tokensPerSecond)} tokens/s. ${chats ? "The prompt was read as a chat." : "The prompt was read as plain text."}`;
+      const what = state.say.length ? "The talk" : "The prompt";
+      fact.textContent = `${drawn.length} tokens, ${Math.round(finished.tokensPerSecond)} tokens/s. ${what} was read as ${chats ? "a chat" : "plain text"}.${read.left ? " The context is full: its oldest messages are not read." : ""}`;
       host.say(`Answer: ${written(drawn)}`);
     } catch (error) {
       host.session.fail(error);
@@ -118,7 +129,7 @@ export function inspectView(host: Host, state: ViewState): View {
   /** The tokens that the reader chose, with the odds that they had. */
   async function given(ids: number[]): Promise<Drawn[]> {
     if (!state.path.length) return [];
-    const trace = await host.session.engine.trace(state.model, [...ids, ...state.path], { top: ALTERNATIVES });
+    const trace = await host.session.engine.trace(state.model, [...ids, ...state.path], { top: ALTERNATIVES, edits: strengthEdits(host.session, state) });
     return state.path.map((id, i) => {
       const before = trace.next[ids.length - 1 + i];
       const actual = before?.actual;
@@ -193,12 +204,27 @@ export function inspectView(host: Host, state: ViewState): View {
     select(Math.min(state.at, drawn.length - 1), true, true);
   }
 
+  /** The turns before this one, each a way to that turn; and a way to read the prompt alone. */
+  function talk(): void {
+    const { say } = state;
+    before.hidden = say.length === 0;
+    const link = (action: string, text: string, wish: Partial<ViewState>): HTMLElement =>
+      h("button", { type: "button", class: "mm-link", "data-action": action, onclick: () => host.inspect({ model: state.model, ask: state.ask, scale: state.scale, ...wish }) }, text);
+    const turns = Array.from({ length: say.length / 2 }, (_, i) => h("div", { class: "mm-before__turn" },
+      h("p", {}, h("b", {}, "You: "), say[2 * i] ?? ""), h("p", {}, h("b", {}, "Model: "), say[2 * i + 1] ?? "", " "),
+      link("turn", `Inspect turn ${i + 1}`, { say: say.slice(0, 2 * i), ask: say[2 * i] ?? "" })));
+    before.replaceChildren(
+      h("details", { open: say.length <= 4 }, h("summary", {}, `Turn ${say.length / 2 + 1} of a talk: what it read before the prompt`), ...turns),
+      link("alone", "Read the prompt alone", { say: [] }));
+  }
+
   function sizes(): void {
     const told = host.session.sizeText([state.model]);
     size.textContent = told ? `The first answer ${told}.` : "";
   }
 
   host.session.watch(sizes);
+  talk();
   select(-1, false);
   return {
     element,

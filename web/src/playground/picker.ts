@@ -62,10 +62,10 @@ async function children(folder: Entry): Promise<Entry[]> {
 }
 
 /** "Open your own": two file inputs behind buttons, and the whole playground as a place to drop. */
-export function openOwn(session: Session, root: HTMLElement, opened: (model: string) => void): HTMLElement {
+export function openOwn(session: Session, root: HTMLElement, onto: () => string, opened: (model: string) => void): HTMLElement {
   const take = async (files: { name: string; blob: Blob }[]): Promise<void> => {
     if (!files.length) return;
-    const info = await session.open(files);
+    const info = await session.open(files, onto());
     if (info) opened(info.id);
   };
   const chooser = (folder: boolean, text: string): Node[] => {
@@ -91,7 +91,7 @@ export function openOwn(session: Session, root: HTMLElement, opened: (model: str
     void dropped(event.dataTransfer).then(take).catch((error: unknown) => session.fail(error));
   });
   return h("details", { class: "mm-own" }, h("summary", {}, "Open a model of your own"),
-    h("p", {}, "A model folder (config.json, model.safetensors, tokenizer.json) or a bundle for the page (model.bin, tokenizer.json), from your disk. ",
+    h("p", {}, "A model folder (config.json, model.safetensors, tokenizer.json) or a bundle for the page (model.bin, tokenizer.json), from your disk; or a LoRA folder (adapter_config.json, adapter_model.safetensors), together with its model or after it. ",
       "Drop it anywhere on the playground, or choose it. It is read in this page and sent nowhere."),
     h("div", { class: "mm-row" }, ...chooser(true, "Choose a folder"), ...chooser(false, "Choose files")));
 }

@@ -33,8 +33,8 @@ export function startPlayground(root: HTMLElement, engine: ModelEngine, recorded
     session,
     say: (line) => { status.textContent = line; },
     changed: remember,
-    inspect: (model, ask) => {
-      Object.assign(state.inspect, { model, ask, path: [], at: 0 });
+    inspect: (wish) => {
+      Object.assign(state.inspect, { path: [], at: 0, say: [], scale: 1 }, wish);
       replace("inspect");
       go("inspect");
     },
@@ -96,9 +96,9 @@ export function startPlayground(root: HTMLElement, engine: ModelEngine, recorded
     setTimeout(() => { copied.textContent = "Copy link"; }, 2500);
   }
 
-  const own = openOwn(session, root, (model) => {
+  const own = openOwn(session, root, () => state[state.tab === "stages" ? "chat" : state.tab].model, (model) => {
     for (const name of ["chat", "inspect", "reshape"] as const) {
-      Object.assign(state[name], { model, path: [], at: 0 });
+      Object.assign(state[name], { model, path: [], at: 0, scale: 1 });
       replace(name);
     }
     go(state.tab === "stages" ? "chat" : state.tab);

@@ -9,6 +9,7 @@ import { picker } from "./picker";
 import { promptField } from "./prompt";
 import { fullWidth, reshape } from "./reshape-model";
 import { samplingPanel } from "./sampling";
+import { strength, strengthEdits } from "./strength";
 import type { Host, View } from "./stages";
 import type { ViewState } from "./state";
 
@@ -34,8 +35,12 @@ export function reshapeView(host: Host, state: ViewState): View {
     state.model = model;
     if (other) state.path = [];
     host.changed();
-    sizes();
+    host.session.refresh();
     if (other && raw) void look();
+  });
+  const adapter = strength(host.session, state, () => {
+    host.changed();
+    if (raw) void look();
   });
   const caption = h("caption", {});
   const table = h("table", { class: "mm-reshape__table", hidden: true },
@@ -44,7 +49,7 @@ export function reshapeView(host: Host, state: ViewState): View {
     h("thead", { class: "mm-sr" }, h("tr", {}, ...["Token", "Before", "After"].map((name) => h("th", { scope: "col" }, name)))), body);
   const knobs = samplingPanel(state, ["temperature", "topK", "topP", "minP", "seed"], () => { host.changed(); paint(); }, false);
   const element = h("div", { class: "mm-pane", "data-pane": "reshape" },
-    h("div", { class: "mm-row" }, pick), prompt.element,
+    h("div", { class: "mm-row" }, pick, adapter), prompt.element,
     h("div", { class: "mm-row" }, h("button", { type: "button", class: "mm-button", "data-action": "run", onclick: () => void look() }, "Show the odds"), drawOne, undo, size),
     sofar,
     h("div", { class: "mm-reshape" }, h("div", { class: "mm-reshape__picture" }, told, table), h("div", { class: "mm-reshape__knobs" }, knobs)));
@@ -57,7 +62,7 @@ export function reshapeView(host: Host, state: ViewState): View {
     try {
       const chats = host.session.chats(state.model);
       const read = chats ? await engine.chat(state.model, [{ role: "user", content: state.ask }]) : await engine.encode(state.model, state.ask);
-      const found = await engine.distribution(state.model, [...read.ids, ...state.path], { temperature: 1 });
+      const found = await engine.distribution(state.model, [...read.ids, ...state.path], { temperature: 1 }, strengthEdits(host.session, state));
       if (mine !== serial) return;
       ({ raw, texts } = found);
       const written = state.path.map((id) => texts[id] ?? "").join("");

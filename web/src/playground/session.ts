@@ -45,6 +45,17 @@ export class Session {
     return this.list.find((shipped) => shipped.id === model)?.chat ?? this.infos.get(model)?.hasChatTemplate ?? false;
   }
 
+  /** Whether it is an adapter on another model. */
+  adapts(model: string): boolean {
+    const shipped = this.list.find((one) => one.id === model);
+    return shipped ? shipped.base !== undefined && shipped.stage !== "random" : this.infos.get(model)?.base !== undefined;
+  }
+
+  /** Tell those who watch: what a view shows depends on more than what is loaded. */
+  refresh(): void {
+    this.changed();
+  }
+
   /** Bytes still to be fetched, with the models that adapters stand on; what two of them share comes once. */
   size(models: string[]): number {
     const parts = new Map<string, number>();
@@ -102,18 +113,25 @@ export class Session {
   }
 
   /** Open files of the reader's own; null where they cannot be used, which is told. */
-  async open(files: { name: string; blob: Blob }[]): Promise<ModelInfo | null> {
+  async open(files: { name: string; blob: Blob }[], onto: string): Promise<ModelInfo | null> {
     const name = (files[0]?.name.split("/")[0] || "your model").slice(0, 60);
     const abort = new AbortController();
     const [bar, text] = this.meter(() => abort.abort());
     try {
-      const info = await this.engine.load({ kind: "files", name, files }, (progress) => {
+      const info = await this.engine.load({ kind: "files", name, files, onto }, (progress) => {
         bar.value = progress.total ? progress.loaded / progress.total : 1;
         text.textContent = `Reading ${name}: ${bytes(progress.loaded)} of ${bytes(progress.total)}. ${progress.note ?? ""}`;
       }, abort.signal);
-      this.infos.set(info.id, info);
-      if (!this.own.some((known) => known.id === info.id)) this.own.push(info);
+      // What an adapter stands on is loaded by now, so that this only asks for what it is.
+      const base = info.base ? [await this.engine.load({ kind: "shipped", id: info.base })] : [];
+      for (const one of [...base, info]) {
+        this.infos.set(one.id, one);
+        const known = this.own.findIndex(({ id }) => id === one.id);
+        if (known >= 0) this.own[known] = one;
+        else if (!this.list.some(({ id }) => id === one.id)) this.own.push(one);
+      }
       this.clear();
+      if (base[0]) this.element.append(h("p", { class: "mm-load__text", role: "status" }, `“${info.title}” changes the model “${base[0].title}”; both can be chosen.`));
       this.changed();
       return info;
     } catch (error) {

@@ -18,7 +18,8 @@ export interface Host {
   session: Session;
   say(line: string): void;
   changed(): void;
-  inspect(model: string, ask: string): void;
+  /** Open the inspector on this; what is not named stands at its default, the sampling as it was. */
+  inspect(wish: Partial<ViewState> & Pick<ViewState, "model" | "ask">): void;
 }
 
 export function stagesView(host: Host, state: ViewState, recorded: Recorded): View {
@@ -30,7 +31,7 @@ export function stagesView(host: Host, state: ViewState, recorded: Recorded): Vi
       if (pin && index !== null) pinAt(index);
       else show(index ?? pinned);
     },
-    inspect: () => host.inspect(stage.id, asked),
+    inspect: () => host.inspect({ model: stage.id, ask: asked }),
   }));
   const ids = recorded.stages.map((stage) => stage.id);
 

@@ -16,8 +16,10 @@ export interface ViewState {
   at: number;
   /** Ids that the answer begins with: the reader chose them. */
   path: number[];
-  /** What the reader said in a chat, in order. */
+  /** What the reader said in a chat, in order; in the inspector the talk before the prompt, both sides in turn. */
   say: string[];
+  /** How strongly an adapter changes its model: 1 as it was trained. */
+  scale: number;
   /** Whether a smaller model guesses ahead. */
   draft: boolean;
 }
@@ -50,7 +52,7 @@ export const OPEN = "There was once a restless beekeeper whose name was Lirena, 
 
 export function defaults(prompt: string): State {
   const view = (model: string, more: Partial<ViewState> = {}): ViewState =>
-    ({ model, ask: prompt, len: 48, sampling: { ...PLAIN, bias: {} }, at: 0, path: [], say: [], draft: false, ...more });
+    ({ model, ask: prompt, len: 48, sampling: { ...PLAIN, bias: {} }, at: 0, path: [], say: [], scale: 1, draft: false, ...more });
   return {
     tab: "stages",
     stages: view(""),
@@ -69,8 +71,9 @@ export function bounded(text: string, knob: { min: number; max: number; step: nu
 }
 
 const LEN = { min: 1, max: MOST_TOKENS, step: 1 };
+export const SCALE = { min: 0, max: 2, step: 0.05 };
 const AT = { min: 0, max: MOST_TOKENS - 1, step: 1 };
-const KEYS = ["tab", "model", "ask", "len", "at", "path", "say", "draft", ...KNOBS.map((knob) => knob.key)];
+const KEYS = ["tab", "model", "ask", "len", "at", "path", "say", "lora", "draft", ...KNOBS.map((knob) => knob.key)];
 
 /** The state that the address names; what it does not name, or names wrongly, is the default's. */
 export function fromQuery(query: string, prompt: string): State {
@@ -84,7 +87,8 @@ export function fromQuery(query: string, prompt: string): State {
   view.len = bounded(params.get("len") ?? "", LEN) ?? view.len;
   view.at = bounded(params.get("at") ?? "", AT) ?? view.at;
   view.draft = params.get("draft") === "1";
-  view.say = params.getAll("say").slice(0, 20).map((text) => text.slice(0, LONGEST));
+  view.scale = bounded(params.get("lora") ?? "", SCALE) ?? view.scale;
+  view.say = params.getAll("say").slice(0, 40).map((text) => text.slice(0, LONGEST));
   const path = (params.get("path") ?? "").split(".").filter(Boolean).map(Number);
   if (path.every((id) => Number.isInteger(id) && id >= 0)) view.path = path.slice(0, MOST_TOKENS);
   for (const knob of KNOBS) view.sampling[knob.name] = bounded(params.get(knob.key) ?? "", knob) ?? view.sampling[knob.name];
@@ -106,6 +110,7 @@ export function toQuery(state: State, prompt: string, query: string): string {
   put("len", view.len, usual.len);
   put("at", view.at, usual.at);
   put("path", view.path.join("."), "");
+  put("lora", view.scale, usual.scale);
   put("draft", view.draft ? 1 : 0, 0);
   for (const text of view.say) params.append("say", text);
   for (const knob of KNOBS) put(knob.key, view.sampling[knob.name], usual.sampling[knob.name]);

@@ -13,6 +13,8 @@ export interface QuizAnswer {
 export interface Guess { choice: number; text: string; right?: boolean; at: string }
 export interface ExerciseState {
   draft?: string; passed?: string; opened?: string; hints?: number; at: string;
+  /** What a check on the reader's machine found, in one sentence. */
+  found?: string;
 }
 export interface ModuleProgress {
   read?: string;
@@ -24,15 +26,17 @@ export interface ModuleProgress {
 export interface Progress { version: 1; modules: Record<string, ModuleProgress> }
 
 export const LIMIT = 2_000_000;
+/** Letters that are kept of what a check found. */
+export const FOUND = 300;
 
 export function empty(): Progress {
   return { version: 1, modules: {} };
 }
 
 type Dict = Record<string, unknown>;
-const isDict = (x: unknown): x is Dict => typeof x === "object" && x !== null && !Array.isArray(x);
-const isText = (x: unknown): x is string => typeof x === "string" && x.length < 200_000;
-const isDate = (x: unknown): x is string => isText(x) && !Number.isNaN(Date.parse(x));
+export const isDict = (x: unknown): x is Dict => typeof x === "object" && x !== null && !Array.isArray(x);
+export const isText = (x: unknown): x is string => typeof x === "string" && x.length < 200_000;
+export const isDate = (x: unknown): x is string => isText(x) && !Number.isNaN(Date.parse(x));
 /** Keys come from a file: these three would reach into the prototype. */
 const safe = (key: string): boolean => !["__proto__", "constructor", "prototype"].includes(key);
 
@@ -70,6 +74,7 @@ function exercise(x: unknown): ExerciseState | null {
   if (isDate(x.passed)) kept.passed = x.passed;
   if (isDate(x.opened)) kept.opened = x.opened;
   if (typeof x.hints === "number") kept.hints = x.hints;
+  if (isText(x.found)) kept.found = x.found.slice(0, FOUND);
   return kept;
 }
 

@@ -70,12 +70,19 @@ export function upgradeModuleHead(root: HTMLElement): () => void {
   return store().subscribe(draw);
 }
 
+/** Where a page without a module keeps that it was read: "guides/serving", "playground". */
+export function pageKey(pathname: string): string | null {
+  const found = /\/((?:guides|data|playground)(?:\/[\w-]+)?)\/?(?:index\.html)?$/.exec(pathname);
+  return found?.[1] ?? null;
+}
+
 /** The page counts as read when its end has been in sight and the reader has stayed a little. */
 export function watchReading(article: HTMLElement): () => void {
-  const slug = pageModule();
+  const module = pageModule();
+  const slug = module === "site" ? pageKey(location.pathname) : module;
   const end = article.lastElementChild;
   if (!claim(article)) return () => undefined;
-  if (slug === "site" || !end || store().module(slug).read) return () => undefined;
+  if (!slug || !end || store().module(slug).read) return () => undefined;
   const opened = performance.now();
   const observer = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting) || performance.now() - opened < 5000) return;

@@ -1,0 +1,13 @@
+"""Norms the stream at the end of every block."""
+# expect: three blocks
+# says: last norm runs in every block
+
+import minimind_wiki.lite as torch
+
+
+def decoder(ids: torch.Tensor, embedding: torch.Tensor, blocks, last_norm) -> torch.Tensor:
+    x = embedding[ids]
+    for norm_1, attention, norm_2, feed_forward in blocks:
+        x = x + attention(norm_1(x))
+        x = last_norm(x + feed_forward(norm_2(x)))
+    return x @ embedding.T if blocks else last_norm(x) @ embedding.T

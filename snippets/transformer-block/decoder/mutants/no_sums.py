@@ -1,0 +1,12 @@
+"""Hands on what the branches say."""
+# expect: one block
+# says: Nothing is added
+
+import minimind_wiki.lite as torch
+
+
+def decoder(ids: torch.Tensor, embedding: torch.Tensor, blocks, last_norm) -> torch.Tensor:
+    x = embedding[ids]
+    for norm_1, attention, norm_2, feed_forward in blocks:
+        x = feed_forward(norm_2(attention(norm_1(x))))
+    return last_norm(x) @ embedding.T

@@ -1,0 +1,13 @@
+"""Takes the norms in the wrong order."""
+# expect: one block
+# says: changed places
+
+import minimind_wiki.lite as torch
+
+
+def decoder(ids: torch.Tensor, embedding: torch.Tensor, blocks, last_norm) -> torch.Tensor:
+    x = embedding[ids]
+    for norm_1, attention, norm_2, feed_forward in blocks:
+        x = x + attention(norm_2(x))
+        x = x + feed_forward(norm_1(x))
+    return last_norm(x) @ embedding.T
