@@ -73,10 +73,10 @@ class Reductions(Operations):
         return (total / (self.data.size // total.data.size)).to(self.data.dtype)
 
     def var(self, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, *,
-            correction: int = 1) -> Any:  # fmt: skip
+            correction: int = 1, axis: Dim = None, keepdims: bool = False) -> Any:  # fmt: skip
         """Variance; as in PyTorch it divides by n - 1 unless `unbiased=False`."""
-        x = self._wide()
-        total = (x - x.mean(dim, keepdim=True)).square().sum(dim, keepdim)
+        x, dim = self._wide(), dim if axis is None else axis
+        total = (x - x.mean(dim, keepdim=True)).square().sum(dim, keepdim or keepdims)
         less = correction if unbiased else 0
         return (total / (self.data.size // total.data.size - less)).to(self.data.dtype)
 

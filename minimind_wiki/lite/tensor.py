@@ -97,7 +97,6 @@ class Tensor(Reductions):
 
     transpose = _linear(np.swapaxes, np.swapaxes)
     movedim = _linear(np.moveaxis, lambda g, source, to: np.moveaxis(g, to, source))
-    roll = _linear(np.roll, lambda g, shifts, dims: np.roll(g, -shifts, dims))
     clone = _linear(np.copy, lambda g: g)
 
     def permute(self, *dims: Any) -> Tensor:
@@ -130,6 +129,10 @@ class Tensor(Reductions):
         own = (1,) * (len(sizes) - self.ndim) + self.shape
         sizes = tuple(o if s == -1 else s for o, s in zip(own, sizes, strict=True))
         return self.record(np.broadcast_to(self.data, sizes), (self, lambda g: g))
+
+    def roll(self, shifts: int, dims: int) -> Tensor:
+        y = np.roll(self.data, shifts, dims)
+        return self.record(y, (self, lambda g: np.roll(g, -shifts, dims)))
 
     def flip(self, *dims: Any) -> Tensor:
         axes = sizes_of(dims)

@@ -115,6 +115,8 @@ def test_reductions(name, data, dtype, keepdim):
 
 def test_biased_variance_and_the_zero_vector():
     both(lambda t, x: x.mean(axis=-1, keepdims=True), [draw((3, 4), "float32")])
+    both(lambda t, x: x.sum(axis=0) + x.var(axis=0), [draw((3, 4), "float32")])
+    both(lambda t, x: x.std(axis=-1, keepdims=True), [draw((3, 4), "float32")])
     both(lambda t, x: x.var(-1, unbiased=False), [draw((3, 4), "float32")])
     both(lambda t, x: x.std(dim=0, correction=0), [draw((3, 4), "float32")])
     both(lambda t, x: x.norm(dim=-1), [np.zeros((2, 3), np.float32)])

@@ -66,7 +66,7 @@ def test_parts_of_one_axis(data, shape):
         pieces = [call(t, t.tensor(x)) for t in (torch, lite)]
         assert [tuple(p.shape) for p in pieces[0]] == [p.shape for p in pieces[1]]
         both(lambda t, x, call=call: sum((i + 1) * p.sum() for i, p in enumerate(call(t, x))), [x])
-    both(lambda t, x: t.roll(x, shift, dim), [x])
+    both(lambda t, x: t.roll(x, shift, dims=dim), [x])
     both(lambda t, x: t.flip(x, [dim]) * x, [x])
     both(lambda t, x: x.repeat_interleave(size, dim), [x])
     both(lambda t, x: x.cumsum(dim), [x])

@@ -7,7 +7,7 @@ import math
 from minimind_wiki.lite import create
 from minimind_wiki.lite.nn import functional, init
 from minimind_wiki.lite.nn.module import Module, Parameter
-from minimind_wiki.lite.tensor import Tensor
+from minimind_wiki.lite.tensor import Tensor, sizes_of
 
 
 class Linear(Module):
@@ -39,16 +39,12 @@ class Embedding(Module):
         return functional.embedding(x, self.weight)
 
 
-def _tuple(shape: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(shape)
-
-
 class LayerNorm(Module):
     """Mean 0 and variance 1 over the last axes, then gain and bias."""
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5,
                  elementwise_affine: bool = True, bias: bool = True) -> None:  # fmt: skip
-        self.normalized_shape, self.eps = _tuple(normalized_shape), eps
+        self.normalized_shape, self.eps = sizes_of((normalized_shape,)), eps
         ones, zeros = create.ones(self.normalized_shape), create.zeros(self.normalized_shape)
         self.weight = Parameter(ones) if elementwise_affine else None
         self.bias = Parameter(zeros) if elementwise_affine and bias else None
@@ -62,7 +58,7 @@ class RMSNorm(Module):
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float | None = None,
                  elementwise_affine: bool = True) -> None:  # fmt: skip
-        self.normalized_shape, self.eps = _tuple(normalized_shape), eps
+        self.normalized_shape, self.eps = sizes_of((normalized_shape,)), eps
         ones = create.ones(self.normalized_shape)
         self.weight = Parameter(ones) if elementwise_affine else None
 
