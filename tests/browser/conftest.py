@@ -9,12 +9,15 @@ from pathlib import Path
 
 import chromium
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from minimind_wiki.book import serve
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("MINIMIND_SITE", ROOT / "site"))
+PATIENCE = 30_000
+"""Milliseconds a busy machine gets for what takes a moment; no test waits longer than it must."""
+expect.set_options(timeout=PATIENCE)
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 
 
@@ -61,7 +64,7 @@ class Visit:
     def open(self, path: str) -> Page:
         """Go to a page of the site, e.g. `/en/modules/normalization/`, and wait for its scripts."""
         self.page.goto(self.origin + path, wait_until="load")
-        self.page.wait_for_selector("html.mm-js", state="attached", timeout=15_000)
+        self.page.wait_for_selector("html.mm-js", state="attached", timeout=PATIENCE)
         return self.page
 
     def assert_clean(self) -> None:

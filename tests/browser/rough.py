@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 
 from minimind_wiki.book import serve
 
+HANG = -1
+"""A cut after which the connection stays open and nothing comes."""
 SILENCE = 1.0
 """Seconds between the last byte and a cut: a browser throws away what it had not read by then."""
 
@@ -27,6 +29,7 @@ class Rough:
         """Each answer for a model's weights ends after so many bytes, the first one first."""
         self.asked: list[str] = []
         """The Range headers of the requests for weights; empty for all of it."""
+        self.over = threading.Event()
         rough = self
 
         class Handler(serve.Handler):
@@ -57,8 +60,12 @@ class Rough:
                 self.send_header("Content-Length", str(len(body) - start))
                 self.end_headers()
                 part = body[start:]
-                if rough.cuts:
-                    self.wfile.write(part[: rough.cuts.pop(0)])
+                cut = rough.cuts.pop(0) if rough.cuts else None
+                if cut == HANG:
+                    self.wfile.flush()
+                    rough.over.wait()
+                elif cut is not None:
+                    self.wfile.write(part[:cut])
                     self.wfile.flush()
                     time.sleep(SILENCE)
                 else:
@@ -83,6 +90,7 @@ class Rough:
 
     def leave(self) -> None:
         """Stop answering: also on connections that are open."""
+        self.over.set()
         self.server.shutdown()
         self.server.server_close()
         for request in self.open:

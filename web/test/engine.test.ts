@@ -191,3 +191,12 @@ test("two at once wait for each other, and both get what they would alone", asyn
   assert.notDeepEqual(alone[0], alone[2]);
   await assert.rejects(engine.generate("m0", { ids: [1], maxTokens: 3, sampling: {}, draft: { model: "m0", tokens: 2 } }, () => undefined), failure("input", /guess for itself/));
 });
+
+test("a tab that sleeps between two tokens does not make the model slow", async (context) => {
+  let clock = 0;
+  context.mock.method(performance, "now", () => (clock += 20)); // every look at the clock comes 20 ms after the last
+  const engine = await smallEngine([4], {}, async () => { clock += 3_600_000; });
+  const done = await engine.generate("m0", { ids: [1], maxTokens: 8, sampling: { bias: { 258: -100 } } }, () => undefined);
+  assert.equal(done.tokens, 8);
+  assert.ok(Math.abs(done.seconds - 8 * 0.02) < 1e-9, `${done.seconds}`);
+});

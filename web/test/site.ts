@@ -39,9 +39,9 @@ export function shapeOf(change: Record<string, unknown> = {}): Config {
 }
 
 /** An engine that holds the models of these seeds, under the names "m0", "m1" … */
-export async function smallEngine(seeds: number[] = [0], change: Record<string, unknown> = {}): Promise<Engine> {
+export async function smallEngine(seeds: number[] = [0], change: Record<string, unknown> = {}, pause = (): Promise<void> => new Promise((done) => setImmediate(done))): Promise<Engine> {
   const engine = new Engine({
-    folder: "/", fetchBundle: never, list: never, openFiles: never, pause: () => new Promise((done) => setImmediate(done)),
+    folder: "/", fetchBundle: never, list: never, openFiles: never, pause,
   });
   const texts = new Map([
     ["tokenizer.json", byteTokenizer()],

@@ -29,10 +29,10 @@ export async function generate(
   const text = new TextStream(writer.tokenizer);
   const top = Math.max(0, request.alternatives ?? 5);
   const ids = request.ids.slice();
-  const began = performance.now();
   const finished: Finished = { reason: "length", tokens: 0, seconds: 0, tokensPerSecond: 0 };
   if (draft) Object.assign(finished, { accepted: 0, drafted: 0 });
   while (finished.tokens < most) {
+    const began = performance.now();
     if (turn.stopped()) {
       finished.reason = "aborted";
       break;
@@ -56,10 +56,10 @@ export async function generate(
       tell({ id, text: whole, probability, rank, top: told(probabilities, top, writer.tokenizer), ...(drafted ? { drafted } : {}) });
       if (stop) break;
     }
+    finished.seconds += (performance.now() - began) / 1000; // of computing: a tab that sleeps meanwhile makes no model slow
     if (finished.reason === "stop") break;
     await turn.rest();
   }
-  finished.seconds = (performance.now() - began) / 1000;
   finished.tokensPerSecond = finished.tokens / Math.max(finished.seconds, 1e-6);
   return finished;
 }
