@@ -87,12 +87,13 @@ def dropout_helps_often(record):
 def extras(record):
     """How far biases and dropout end above the plain decoder on new text, in nats a
     character; below zero is better."""
-    panels = []
+    shown = {}
     for text, (said, _) in TEXTS.items():
         names = [f"{text}_{k}" for k in ("bias", "dropout") if f"{text}_{k}" in record.arms]
         if names and f"{text}_plain" in record.arms:
-            bars = rises(record, names, f"{text}_plain")
-            bars.x[:] = [KINDS[n.split("_")[1]][0] for n in names]
-            panels.append(Panel(Axis("nats a character above plain"), Axis("", "category"),
-                                bars=[bars], title=said, legend="none"))  # fmt: skip
-    return Figure(panels)
+            shown[said] = rises(record, names, f"{text}_plain")
+            shown[said].x[:] = [KINDS[n.split("_")[1]][0] for n in names]
+    ends = [0.0, *(x for bars in shown.values() for x in (*bars.lo, *bars.hi))]
+    x = Axis("nats a character above plain", range=(1.1 * min(ends), 1.1 * max(ends)))
+    return Figure([Panel(x, Axis("", "category"), bars=[bars], title=said, legend="none")
+                   for said, bars in shown.items()])  # fmt: skip

@@ -88,14 +88,14 @@ def one_norm_is_enough(record):
 @experiment.figure()
 def gaps(record):
     """How far parallel blocks end above sequential ones of the same depth, in nats a character."""
-    panels = []
+    shown = []
     for depth in DEPTHS:
         names = [f"{k}_{depth}" for k in ("two", "one") if f"{k}_{depth}" in record.arms]
         if names:
-            bars = rises(record, names, f"sequential_{depth}")
-            panels.append(Panel(Axis("nats a character above sequential"), Axis("", "category"),
-                                bars=[bars], legend="none"))  # fmt: skip
-    return Figure(panels)
+            shown.append(rises(record, names, f"sequential_{depth}"))
+    ends = [0.0, *(x for bars in shown for x in (*bars.lo, *bars.hi))]
+    x = Axis("nats a character above sequential", range=(1.1 * min(ends), 1.1 * max(ends)))
+    return Figure([Panel(x, Axis("", "category"), bars=[b], legend="none") for b in shown])
 
 
 @experiment.figure()

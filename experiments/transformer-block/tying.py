@@ -85,15 +85,16 @@ def small_tables_do_not_care(record):
 def gaps(record):
     """How far two tables, and one with wider feed-forwards, end above one table, in nats a
     character; below zero is better."""
-    panels = []
+    shown = {}
     for text in VOCABULARIES:
         names = [f"{text}_{k}" for k in ("untied", "refilled") if f"{text}_{k}" in record.arms]
         if names:
-            bars = rises(record, names, f"{text}_tied")
-            bars.x[:] = [KINDS[n.split("_")[1]][0] for n in names]
-            panels.append(Panel(Axis("nats a character above tied"), Axis("", "category"),
-                                bars=[bars], title=text, legend="none"))  # fmt: skip
-    return Figure(panels)
+            shown[text] = rises(record, names, f"{text}_tied")
+            shown[text].x[:] = [KINDS[n.split("_")[1]][0] for n in names]
+    ends = [0.0, *(x for bars in shown.values() for x in (*bars.lo, *bars.hi))]
+    x = Axis("nats a character above tied", range=(1.1 * min(ends), 1.1 * max(ends)))
+    return Figure([Panel(x, Axis("", "category"), bars=[bars], title=text, legend="none")
+                   for text, bars in shown.items()])  # fmt: skip
 
 
 @experiment.figure()
