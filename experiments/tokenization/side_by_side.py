@@ -183,9 +183,9 @@ def by_kind(record):
     entries carry more English in a token than our 6,400; in Chinese the order is another."""
     panels = []
     arms = [a for a in record.arms if a not in ("uncut", "threes", "singles")]
-    names = [record.arms[a]["title"] for a in arms][::-1]
+    names = [record.arms[a]["title"] for a in arms]
     for kind in ("English", "Chinese", "code", "numbers"):
-        seeds = [record.seeds(a, f"{kind}_bytes_per_token") for a in arms][::-1]
+        seeds = [record.seeds(a, f"{kind}_bytes_per_token") for a in arms]
         bars = Bars(names, [sum(s) / len(s) for s in seeds], kind, "model",
                     map(min, seeds), map(max, seeds))  # fmt: skip
         panels.append(Panel(Axis("bytes per token"), Axis("", "category"), bars=[bars],

@@ -52,13 +52,13 @@ def shown(token):
     return token.hex().upper() if "\ufffd" in text else text.replace(" ", "␣").replace("\n", "↵")
 
 
-def run(text="rhyme", merges=12, cut=True):
+def run(text="rhyme", merges=4, cut=True):
     history, done = learn(TEXTS[text], merges, cut)
     counts = torch.tensor([float(sum(map(len, words))) for words in history]).tolist()
     pairs = Counter(pair for word in history[-1] for pair in pairwise(word))
     first = sorted(pairs, key=lambda pair: (-pairs[pair], pair))[:8]
     names = [f"{shown(a)} + {shown(b)}" for a, b in first]
-    bars = Bars(names[::-1], [pairs[p] for p in first][::-1], "times", "model")
+    bars = Bars(names, [pairs[p] for p in first], "times", "model")
     next_pairs = Panel(Axis("times; the uppermost is merged next"), Axis("", "category"),
                        bars=[bars], legend="none")  # fmt: skip
     line = Line(range(len(counts)), counts, "tokens", "b", marker="circle")
