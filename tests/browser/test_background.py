@@ -7,12 +7,14 @@ and no frame is drawn for it until it is.
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from conftest import SITE, Visit
 from playwright.sync_api import Page, expect
+from test_train_page import settles, step
 
-SOON = 60_000
+SOON, COLD = 60_000, 180_000
 HIDING = """(() => {
   const real = window.requestAnimationFrame.bind(window), waiting = [];
   let hidden = false;
@@ -55,4 +57,57 @@ def test_an_answer_is_written_in_the_background(visit: Visit) -> None:
     assert text.text_content() == hidden
     said = re.match(r"(\d+) tokens, (\d+) tokens/s", fact.text_content() or "")
     assert said and int(said[1]) == text.locator(".mm-token").count() and int(said[2]) > 0
+    visit.assert_clean()
+
+
+def seconds(page: Page) -> int:
+    """The seconds of computing that the page shows."""
+    shown = re.search(r"· (\d+) s\b", page.locator(".mm-train__counter").text_content() or "")
+    return int(shown[1]) if shown else 0
+
+
+@pytest.mark.skipif(
+    not list((SITE / "en/assets/build/py").glob("numpy-*.whl")),
+    reason="the bundle was built without numpy (none could be found), so nothing trains",
+)
+def test_training_goes_on_in_the_background_and_counts_its_own_time(visit: Visit) -> None:
+    visit.page.add_init_script(HIDING)
+    page = visit.open("/en/playground/train/")
+    main = page.locator(".mm-train .mm-train__main")
+    status = page.locator(".mm-train__status")
+    began = time.monotonic()
+    main.click()
+    expect(page.locator(".mm-train")).to_have_attribute("data-state", "running", timeout=COLD)
+    page.wait_for_function(
+        "document.querySelector('.mm-train__counter').textContent.includes('Step 2')", timeout=SOON
+    )
+    background(page, True)
+    before, held = step(page), 0
+    deadline = time.monotonic() + SOON / 1000
+    while held <= before + 1 and time.monotonic() < deadline:  # steps are told when it is paused
+        main.click()
+        expect(status).to_contain_text("Paused at step")
+        held = int(re.findall(r"step (\d+)", status.text_content() or "")[0])
+        if held <= before + 1:
+            main.click()
+            expect(status).to_contain_text("goes on")
+            page.wait_for_timeout(500)
+    assert held > before + 1, "it does not train in the background"
+    assert step(page) <= before + 1, "no frame was drawn, so this test hid nothing"
+    background(page, False)
+    page.wait_for_function(
+        "n => Number(document.querySelector('.mm-train__counter').textContent.split(' ')[1]) >= n",
+        arg=held, timeout=SOON,
+    )  # fmt: skip
+    held = settles(page)
+    paused = seconds(page)
+    assert paused <= time.monotonic() - began, "more seconds of computing than have passed"
+    page.wait_for_timeout(2500)
+    assert seconds(page) == paused, "a pause is no computing, however long"
+    main.click()
+    page.wait_for_function(
+        "n => Number(document.querySelector('.mm-train__counter').textContent.split(' ')[1]) > n",
+        arg=held, timeout=SOON,
+    )  # fmt: skip
+    page.locator(".mm-train").get_by_role("button", name="Stop", exact=True).click()
     visit.assert_clean()

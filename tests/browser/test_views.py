@@ -121,12 +121,25 @@ def test_a_model_that_chats_reads_text_or_chat(visit: Visit) -> None:
     visit.assert_clean()
 
 
+@pytest.mark.parametrize(
+    "visit", [{}, {"dark": True}, {"phone": True}, {"phone": True, "dark": True}], indirect=True,
+    ids=["desk-light", "desk-dark", "phone-light", "phone-dark"],
+)  # fmt: skip
 def test_live_views_are_accessible(visit: Visit) -> None:
+    """axe finds nothing while all views are at work: run, cut, patched, with every table open."""
     page = visit.open(INSIDE)
-    for name in ("attention", "lens", "patch", "tokens", "next"):
+    for name in ("attention", "no-repeat", "lens", "patch", "tokens", "next"):
         live(page, name)
     page.locator("#view-attention [data-action=off]").click()
     expect(page.locator("#view-attention .mm-view__off")).to_be_visible()
+    page.locator("#view-lens [data-cell='3.12']").click()
+    expect(page.locator("#view-lens .mm-view__detail tbody tr")).to_have_count(10)
+    page.locator("#view-lens [data-off='0.m']").click()
+    expect(page.locator("#view-lens .mm-view__off")).to_contain_text("MLP of layer 0")
+    expect(page.locator("#view-patch [data-cell='4.12']")).to_have_text(re.compile(r"\d"))
+    page.evaluate("document.querySelectorAll('main details').forEach(one => { one.open = true })")
+    tables = page.locator(".mm-view details[open] table")
+    expect(tables.first).to_be_visible()
     page.evaluate(AXE)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
     assert not [f"{v['id']}: {v['nodes'][0]['html'][:160]}" for v in found]

@@ -272,7 +272,7 @@ def _layer_name(row: int) -> str:
 
 def _scrolled(label: str, table: str) -> str:
     return (
-        f'<div class="mm-table-scroll" tabindex="0" role="region" aria-label="{esc(label)}">'
+        f'<div class="mm-table-scroll" tabindex="0" role="group" aria-label="{esc(label)}">'
         f"{table}</div>"
     )
 

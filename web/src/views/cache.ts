@@ -46,5 +46,5 @@ export function cacheView(spec: ViewSpec, state: ViewState): HTMLElement {
   draw();
   return h("div", { class: "mm-view__live" },
     h("div", { class: "mm-knob mm-knob--range" }, h("div", { class: "mm-knob__line" }, h("label", { for: id }, "Length of the text"), output), input),
-    h("div", { class: "mm-table-scroll", tabIndex: 0, role: "region", "aria-label": "Bytes of the cache" }, table), note);
+    h("div", { class: "mm-table-scroll", tabIndex: 0, role: "group", "aria-label": "Bytes of the cache" }, table), note);
 }

@@ -24,7 +24,7 @@ export function length(stream: Float32Array, t: number, hidden: number): number 
 
 export function lensBody(change: Change): Body {
   const table = h("table", { class: "mm-lens" });
-  const scroll = h("div", { class: "mm-table-scroll", tabIndex: 0, role: "region", "aria-label": "The likeliest token after each layer" }, table);
+  const scroll = h("div", { class: "mm-table-scroll", tabIndex: 0, role: "group", "aria-label": "The likeliest token after each layer" }, table);
   const detail = h("div", { class: "mm-view__detail", "aria-live": "polite" });
   const parts = h("div", { class: "mm-parts" });
   const offLine = new OffLine(() => change({ off: [] }));

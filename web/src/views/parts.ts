@@ -32,7 +32,7 @@ export class Folded {
     const table = h("table", { class: "mm-view__table" },
       h("thead", {}, h("tr", {}, ...columns.map((name) => h("th", { scope: "col" }, name)))), this.body);
     this.element = h("details", { class: "mm-figure__table" }, h("summary", {}, title),
-      h("div", { class: "mm-table-scroll", tabIndex: 0, role: "region", "aria-label": title }, table));
+      h("div", { class: "mm-table-scroll", tabIndex: 0, role: "group", "aria-label": title }, table));
   }
 
   show(rows: string[][]): void {

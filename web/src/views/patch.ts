@@ -15,7 +15,7 @@ import { percent, step } from "./scale";
 export function patchBody(change: Change): Body {
   const line = h("p", { class: "mm-view__line", role: "status" });
   const table = h("table", { class: "mm-lens mm-lens--numbers" });
-  const scroll = h("div", { class: "mm-table-scroll", tabIndex: 0, role: "region", "aria-label": "Probability of the other answer, by layer and position of the patch" }, table);
+  const scroll = h("div", { class: "mm-table-scroll", tabIndex: 0, role: "group", "aria-label": "Probability of the other answer, by layer and position of the patch" }, table);
   const detail = h("p", { class: "mm-view__line mm-view__detail", "aria-live": "polite" });
   const element = h("div", {}, line, scroll, key("probability of the other answer"), detail);
   let known = "";
