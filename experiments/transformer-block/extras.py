@@ -31,7 +31,7 @@ experiment = Experiment(
     quick=QUICK,
     quick_arms=("once_plain", "once_bias", "often_dropout"),
     sweep=Sweep("learning_rate", (3e-3, 1e-2), "selection_loss", quick=(1e-2,),
-                beyond=(1e-3, 3e-2)),
+                beyond=(3e-4, 1e-3, 3e-2)),
     primary="held_out_loss",
     repeat=(("once_bias", 0), ("often_dropout", 1)),
 )  # fmt: skip

@@ -12,7 +12,7 @@ import time
 import pytest
 from conftest import SITE, Visit
 from playwright.sync_api import Page, expect
-from test_train_page import settles, step
+from test_train_page import reaches, settles, step
 
 SOON, COLD = 60_000, 180_000
 HIDING = """(() => {
@@ -78,9 +78,7 @@ def test_training_goes_on_in_the_background_and_counts_its_own_time(visit: Visit
     began = time.monotonic()
     main.click()
     expect(page.locator(".mm-train")).to_have_attribute("data-state", "running", timeout=COLD)
-    page.wait_for_function(
-        "document.querySelector('.mm-train__counter').textContent.includes('Step 2')", timeout=SOON
-    )
+    reaches(page, 2, SOON)
     background(page, True)
     before, held = step(page), 0
     deadline = time.monotonic() + SOON / 1000
@@ -95,19 +93,13 @@ def test_training_goes_on_in_the_background_and_counts_its_own_time(visit: Visit
     assert held > before + 1, "it does not train in the background"
     assert step(page) <= before + 1, "no frame was drawn, so this test hid nothing"
     background(page, False)
-    page.wait_for_function(
-        "n => Number(document.querySelector('.mm-train__counter').textContent.split(' ')[1]) >= n",
-        arg=held, timeout=SOON,
-    )  # fmt: skip
+    reaches(page, held, SOON)
     held = settles(page)
     paused = seconds(page)
     assert paused <= time.monotonic() - began, "more seconds of computing than have passed"
     page.wait_for_timeout(2500)
     assert seconds(page) == paused, "a pause is no computing, however long"
     main.click()
-    page.wait_for_function(
-        "n => Number(document.querySelector('.mm-train__counter').textContent.split(' ')[1]) > n",
-        arg=held, timeout=SOON,
-    )  # fmt: skip
+    reaches(page, held + 1, SOON)
     page.locator(".mm-train").get_by_role("button", name="Stop", exact=True).click()
     visit.assert_clean()
