@@ -32,7 +32,6 @@ experiment = Experiment(
     },
     settings=Settings(),
     quick=Settings(),
-    seeds=(0,),
     primary="parameters",
 )
 

@@ -63,7 +63,7 @@ def test_an_unknown_page_says_so(visit: Visit) -> None:
     answer = visit.page.goto(visit.origin + "/en/no-such-page/")
     assert answer is not None
     assert answer.status == 404
-    visit.page.locator(".md-content").get_by_role("link", name="All modules").click()
+    visit.page.locator(".md-content").get_by_role("link", name="Modules").click()
     visit.page.wait_for_url("**/en/modules/")
 
 
