@@ -110,7 +110,7 @@ export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".reply");
   const before = drawn.get(root);
   before?.leave();
-  if (before?.mark === data.mark) return (before.leave = leaving(before.hide)); // nothing changed
+  if (before && before.mark === data.mark) return (before.leave = leaving(before.hide)); // nothing changed
   const text = element("div", data.tint ? "text tint" : "text");
   const tip = element("div", "tip");
   tip.id = "tip";

@@ -27,9 +27,15 @@ def test_there_are_pages() -> None:
 
 
 @pytest.mark.parametrize("visit", READERS, indirect=True)
-def test_every_page_loads_clean_and_accessible(visit: Visit) -> None:
-    """No console error, nothing from another origin, no sideways scroll, no axe violation."""
+def test_every_page_loads_clean_and_accessible(
+    visit: Visit, request: pytest.FixtureRequest
+) -> None:
+    """No console error, nothing from another origin, no sideways scroll, no axe violation.
+
+    The reference is two thirds of the book's bytes, of one template: axe reads it for two of them.
+    """
     faults: list[str] = []
+    whole = any(name in request.node.name for name in ("desk-light", "phone-dark"))
     for path in PAGES:
         page = visit.open(path)
         wide = page.evaluate(
@@ -37,12 +43,14 @@ def test_every_page_loads_clean_and_accessible(visit: Visit) -> None:
         )
         if wide > 0:
             faults.append(f"{path}: scrolls sideways by {wide} px")
-        page.evaluate(AXE)  # through the debugger, which the page's own policy does not stop
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-        faults += [
-            f"{path}: {v['id']}: {v['help']} ({len(v['nodes'])}x, {v['nodes'][0]['html'][:120]})"
-            for v in found
-        ]
+        if whole or "/reference/" not in path:
+            page.evaluate(AXE)  # through the debugger, which the page's own policy does not stop
+            found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+            faults += [
+                f"{path}: {v['id']}: {v['help']} ({len(v['nodes'])}x, "
+                f"{v['nodes'][0]['html'][:120]})"
+                for v in found
+            ]
         faults += [f"{path}: console: {e}" for e in visit.errors]
         visit.errors.clear()
     assert not faults, "\n".join(faults)

@@ -92,6 +92,10 @@ def test_an_answer_comes_is_stopped_and_tells_its_odds(visit: Visit, server: str
     expect(answer).to_contain_text(re.compile(r"\w{3}.*▌", re.S), timeout=20_000)
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("Stopped.", exact=True)).to_be_visible()
+    for _ in range(20):  # the server hears of it when the connection has ended
+        if not at_work(server):
+            break
+        page.wait_for_timeout(100)
     assert at_work(server) == 0
 
     expect(page.get_by_label("Chat message from user")).to_contain_text(evil)
