@@ -76,11 +76,21 @@ def duration(time: float) -> str:
     """
     if time < 1:
         return "under a second"
+    number, unit = amount(time)
+    return f"{number} {unit}{'s' * (number != '1')}"
+
+
+def amount(time: float) -> tuple[str, str]:
+    """Seconds as a number and the unit in which it reads best.
+
+    >>> amount(48), amount(250), amount(8000)
+    (('48', 'second'), ('4', 'minute'), ('2.2', 'hour'))
+    """
     if time < 90:
-        return f"{time:.0f} second{'s' * (round(time) != 1)}"
+        return f"{time:.0f}", "second"
     if time < 5400:
-        return f"{time / 60:.0f} minutes"
-    return f"{time / 3600:.1f} hours"
+        return f"{time / 60:.0f}", "minute"
+    return f"{time / 3600:.1f}", "hour"
 
 
 def _badge(verdict: str) -> str:

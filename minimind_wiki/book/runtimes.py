@@ -14,9 +14,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from minimind_wiki.book import pages, record, records
+from minimind_wiki.book import chips, pages, record, records
 from minimind_wiki.book.pages import esc
 from minimind_wiki.errors import unknown
+
+SHORT = {"second": "s", "minute": "min", "hour": "h"}
 
 
 def names(run: str) -> list[str]:
@@ -82,9 +84,8 @@ def brief(time: float) -> str:
     >>> brief(0.4), brief(48), brief(250), brief(8000)
     ('1 s', '48 s', '4 min', '2.2 h')
     """
-    if time < 90:
-        return f"{max(1, round(time))} s"
-    return f"{time / 60:.0f} min" if time < 5400 else f"{time / 3600:.1f} h"
+    number, unit = chips.amount(max(1.0, time))
+    return f"{number} {SHORT[unit]}"
 
 
 def recipe_table(name: str) -> str:
