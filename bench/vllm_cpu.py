@@ -96,7 +96,7 @@ def main() -> None:
     torch.set_num_threads(os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as top:
         folder = Path(top) / "model"
-        save_model_folder(folder, Transformer(preset("26m"), seed=0))
+        save_model_folder(folder, Transformer(preset("26m"), seed=0).bfloat16())
         model = load_model_folder(folder)[0].float().eval()
         ours(model)
         process = rival(words.python, folder)

@@ -36,18 +36,21 @@ def need_rivals() -> None:
 
 
 def by_engine(model: Transformer) -> Answer:
-    """Our engine; a fresh one each time, so that no prompt is found in its cache."""
+    """Our engine, made once for prompts of a size. No prompt is found in its cache, as none comes
+    twice."""
+
+    @cache
+    def engine_for(count: int, longest: int) -> Engine:
+        return Engine(model, room=count * longest, step_tokens=2048)
 
     def answer(prompts: Ids, new: int) -> Ids:
-        longest = len(prompts[0]) + new + 16
-        engine = Engine(model, room=len(prompts) * longest, step_tokens=2048)
-        for prompt in prompts:
-            engine.add(Request(prompt, new, Sampling(temperature=0)))
-        out: Ids = [[] for _ in prompts]
+        engine = engine_for(len(prompts), len(prompts[0]) + new + 16)
+        asked = [engine.add(Request(prompt, new, Sampling(temperature=0))) for prompt in prompts]
+        out: dict[int, list[int]] = {number: [] for number in asked}
         while engine.busy:
             for number, token in engine.step():
-                out[number - 1].append(token.id)
-        return out
+                out[number].append(token.id)
+        return [*out.values()]
 
     return answer
 
@@ -80,8 +83,8 @@ def by_forward(model: Transformer) -> Answer:
     return answer
 
 
-def by_transformers(model: Transformer) -> Answer:
-    """transformers' `generate`; several prompts as one batch."""
+def by_transformers(model: Transformer, dtype: torch.dtype = torch.float32) -> Answer:
+    """transformers' `generate`, all in this format; several prompts as one batch."""
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -89,7 +92,7 @@ def by_transformers(model: Transformer) -> Answer:
     with TemporaryDirectory() as folder:
         save_model_folder(Path(folder) / "model", model)
         theirs = transformers.AutoModelForCausalLM.from_pretrained(
-            Path(folder) / "model", dtype=torch.float32
+            Path(folder) / "model", dtype=dtype
         ).eval()
     theirs.generation_config.eos_token_id = None
 

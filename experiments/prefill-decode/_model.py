@@ -1,5 +1,9 @@
-"""Models for timings: a preset with random weights, or one of the small trained ones."""
+"""Models for timings: a preset with random weights, or one of the small trained ones.
 
+Their numbers are bfloat16, as those of the models that ship and of most that are published.
+"""
+
+import copy
 from functools import cache
 
 import torch
@@ -15,7 +19,17 @@ def load(name: str) -> Transformer:
     folder = repo_root() / "models" / name
     if folder.is_dir():
         return load_model_folder(folder, "cpu", torch.float32)[0].eval()
-    return Transformer(preset(name), seed=0).eval()
+    return Transformer(preset(name), seed=0).bfloat16().float().eval()
+
+
+@cache
+def load_long(name: str) -> Transformer:
+    """The same model after a touch of noise: its numbers need all the digits of float32."""
+    model, draw = copy.deepcopy(load(name)), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(1 + 1e-5 * torch.randn(weight.shape, generator=draw))
+    return model
 
 
 def random_prompts(model: Transformer, count: int, length: int, seed: int) -> list[list[int]]:

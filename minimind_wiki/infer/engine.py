@@ -17,6 +17,7 @@ Shapes: T tokens of a step, R requests that draw, D hidden, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import torch
@@ -44,6 +45,8 @@ class Engine:
     At most `max_running` requests are answered at a time, the others wait their turn. A step
     computes at most `step_tokens` tokens: fewer make the time between two tokens of an answer
     even, more read prompts quicker. Not safe for several threads: one calls, others ask it to.
+    What was read before is kept, so the weights must stay as they are: change them, and `add`
+    refuses; make a new engine for them.
 
     With a `draft`, a smaller model of the same vocabulary or "ngram", up to `ahead` tokens of each
     answer are guessed and checked in the same pass (`infer.guess`); they come on top of
@@ -75,7 +78,8 @@ class Engine:
         config = model.config
         weight = next(model.parameters())  # not the head's: of codes it would be unpacked
         self.model, self.device = model.eval(), weight.device
-        self.decode = flat_decoder(model)
+        self.decode, self.score = flat_decoder(model)
+        self.changes = changes(model)
         self.tokenizer = tokenizer
         self.blocks = Blocks(room // block_size, block_size)
         self.cache = StepCache(config, room // block_size, block_size, weight.device, weight.dtype)
@@ -103,6 +107,10 @@ class Engine:
         prompt = list(request.prompt)
         most = min(len(prompt) + request.max_new_tokens, self.context)
         room = len(self.blocks.users) * self.blocks.size
+        if changes(self.model) != self.changes:
+            raise WrongCall(
+                "the model's weights were changed after the engine was made; make a new one for it."
+            )
         if not prompt:
             raise WrongCall("the prompt is empty; give at least one token, such as bos.")
         vocabulary = self.model.config.vocab_size
@@ -160,7 +168,7 @@ class Engine:
             raise
         if not works:
             return []
-        finite = logits_RV.amax(dim=-1).isfinite().tolist()
+        finite = [math.isfinite(most) for most in logits_RV.amax(dim=-1).tolist()]
         if all(finite) and len(finite) == len(works):  # nobody guessed
             return self._draw(works, logits_RV)
         return self._sort(works, logits_RV, finite)
@@ -183,7 +191,7 @@ class Engine:
             work.stored += count
         # to choose rows by a list takes as long as a small product
         hidden_RD = hidden_1TD[0] if len(rows) == row else hidden_1TD[0, rows]
-        return works, self.model.lm_head(hidden_RD)
+        return works, self.score(hidden_RD)
 
     def _sort(
         self, works: list[Work], logits_RV: Tensor, finite: list[bool]
@@ -272,3 +280,8 @@ class Engine:
         self.cache.wipe(freed)
         if self.guesser is not None:
             self.guesser.wipe(freed)
+
+
+def changes(model: Transformer) -> int:
+    """How often the weights were written in place so far; torch counts it."""
+    return sum(w._version for w in model.parameters() if not w.is_inference())

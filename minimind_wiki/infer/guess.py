@@ -81,7 +81,7 @@ class DraftModel:
 
     def __init__(self, model: Transformer, blocks: int, size: int) -> None:
         weight = next(model.parameters())
-        self.model, self.decode = model.eval(), flat_decoder(model)
+        self.decode, self.score = flat_decoder(model.eval())
         self.cache = StepCache(model.config, blocks, size, weight.device, weight.dtype)
         self.context = context_of(model.config)
 
@@ -111,7 +111,7 @@ class DraftModel:
             hidden_1TD = self.decode(self.cache.lay(steps), self.cache)
             if not guessing:
                 break
-            guessing = self._draw(guessing, self.model.lm_head(hidden_1TD[0, rows]), found)
+            guessing = self._draw(guessing, self.score(hidden_1TD[0, rows]), found)
             steps = [Step(w.guesses[-1:], len(w.ids) + len(w.guesses) - 1, w.blocks)
                      for w in guessing]  # fmt: skip
             rows = list(range(len(steps)))

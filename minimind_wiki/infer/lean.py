@@ -3,8 +3,10 @@
 A step with one token reads every weight once, and that is the least it can take. `Decoder.flat`
 takes longer, as each of its small calls costs some microseconds. Here the same numbers come from
 fewer: queries, keys and values from one product, gate and up from another, both rotations at once,
-a norm in one kernel; and products go through oneDNN however small they are (see `model.linear`),
-or, where weights are codes of eight bits, through torch's kernel for those.
+a norm in one kernel; and products go through oneDNN however small they are (see `model.linear`).
+Where float16 holds the weights as well as float32 does, they are read as float16, half the bytes,
+and multiplied and added in float32 all the same; where they are codes of eight bits, torch's kernel
+for those takes them.
 
 It takes what a step needs, Llama's family in float32; for other models `flat` itself is used.
 
@@ -33,17 +35,21 @@ from minimind_wiki.model.pages import Step
 from minimind_wiki.model.views import paged_views
 
 
-def flat_decoder(model: Transformer) -> Callable[[Tensor, PagedCache], Tensor]:
-    """The quickest function that computes `model.model.flat` here.
+def flat_decoder(
+    model: Transformer,
+) -> tuple[Callable[[Tensor, PagedCache], Tensor], Callable[[Tensor], Tensor]]:
+    """The quickest functions that compute `model.model.flat` and `model.lm_head` here.
 
-    A layer of codes must use its kernel already: `quicken` the model before.
+    They may keep the weights in a form of their own, and so go on with those of today. A layer of
+    codes must use its kernel already: `quicken` the model before.
     """
     decoder, weight = model.model, next(model.parameters())
     attentions = [layer.self_attn for layer in decoder.layers if isinstance(layer, Block)]
     known = all(are_known(a.q_proj, a.k_proj, a.v_proj, a.o_proj) for a in attentions)
     suits = weight.device.type == "cpu" and weight.dtype == torch.float32
-    lean = suits and known and model.config.family == "llama"
-    return LeanDecoder(model) if lean else decoder.flat
+    if not (suits and known and model.config.family == "llama"):
+        return decoder.flat, model.lm_head
+    return LeanDecoder(model), joined(head) if are_known(head := model.lm_head) else head
 
 
 def are_known(*linears: nn.Module) -> bool:
@@ -52,9 +58,56 @@ def are_known(*linears: nn.Module) -> bool:
     return plain or all(type(part) is QuantLinear and part.quick for part in linears)
 
 
-def joined(*linears: nn.Module) -> Joined | JoinedCodes:
+def joined(*linears: nn.Module) -> Joined | JoinedHalves | JoinedCodes:
     """What these layers compute of the same inputs, side by side, as one product."""
-    return (Joined if type(linears[0]) is Linear else JoinedCodes)(*linears)
+    if type(linears[0]) is QuantLinear:
+        return JoinedCodes(*linears)
+    fits = HALVES and all(fits_half(linear.weight) for linear in linears)
+    return (JoinedHalves if fits else Joined)(*linears)
+
+
+def fits_half(weight_OI: Tensor) -> bool:
+    """Whether float16 holds these numbers as well as float32 products need them.
+
+    All together may move by a part in 2²¹, which is what float32 rounds away of a sum of 64
+    products. Whatever was stored in float16 does not move at all; what was stored in bfloat16 moves
+    less, as its short numbers fit but for those below 2⁻¹⁷, where float16 has fewer digits.
+
+    >>> weight_OI = torch.randn(64, 64) * 0.02
+    >>> fits_half(weight_OI), fits_half(weight_OI.bfloat16().float())
+    (False, True)
+    """
+    half_OI = weight_OI.half()
+    if not bool(half_OI.isfinite().all()):  # float16 ends at 65,504
+        return False
+    return bool((half_OI.float() - weight_OI).norm() <= 2**-21 * weight_OI.norm())
+
+
+def _available() -> bool:
+    """Whether this build of torch has the kernel: its operator is old, but not a public one."""
+    try:
+        packed = torch.ops.quantized.linear_prepack_fp16(torch.ones(1, 1), None)
+        return torch.ops.quantized.linear_dynamic_fp16(torch.ones(1, 1), packed).item() == 1.0
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False
+
+
+HALVES = _available()
+
+
+class JoinedHalves:
+    """x Wᵀ by FBGEMM, from float16 copies of the weights: (T, I) to (T, O), both float32.
+
+    Each weight becomes a float32 on its way, so nothing else is rounded. A single token waits for
+    the weights to come from memory, and these are half as many bytes.
+    """
+
+    def __init__(self, *linears: nn.Module) -> None:
+        whole_OI = torch.cat([linear.weight.data for linear in linears])  # type: ignore[arg-type]
+        self.packed = torch.ops.quantized.linear_prepack_fp16(whole_OI, None)
+
+    def __call__(self, x_TI: Tensor) -> Tensor:
+        return torch.ops.quantized.linear_dynamic_fp16.default(x_TI, self.packed)
 
 
 class Joined:

@@ -35,6 +35,15 @@ def model(name: str) -> Transformer:
     return stirred(CONFIGS[name])
 
 
+def said(engine: Engine, prompt: list[int], new: int) -> list[int]:
+    """A prompt and its likeliest answer."""
+    engine.add(Request(prompt, new, Sampling(temperature=0)))
+    out = list(prompt)
+    while engine.busy:
+        out += [token.id for _, token in engine.step()]
+    return out
+
+
 @pytest.mark.parametrize("name", ["llama", "qwen3 wide heads", "alibi, window and sinks"])
 def test_hidden_states_of_a_flat_row_are_those_of_the_texts_alone(name):
     """Blocks in any order, and what lies behind a text's end does not matter."""
@@ -82,14 +91,12 @@ def test_joined_weights_are_the_layers_own(tmp_path):
     attention = own.model.layers[0].self_attn
     parts = attention.q_proj, attention.k_proj, attention.v_proj
     assert join("weight", *parts).data_ptr() == engine.decode.blocks[0].qkv.weight_OI.data_ptr()
+    before = generate(own, ids, 9, temperature=0)
     with torch.no_grad():
         attention.v_proj.weight += 0.5
         attention.q_proj.weight *= -2
-    engine.add(Request([5, 6, 7, 8], 9, Sampling(temperature=0)))
-    out = []
-    while engine.busy:
-        out += [token.id for _, token in engine.step()]
-    assert out == generate(own, ids, 9, temperature=0)[0, 4:].tolist()
+    assert said(Engine(own), ids[0].tolist(), 9) == generate(own, ids, 9, temperature=0)[0].tolist()
+    assert not torch.equal(generate(own, ids, 9, temperature=0), before)
     save_model_folder(tmp_path / "model", own)
     back, _ = load_model_folder(tmp_path / "model")
     assert torch.equal(back(ids), own(ids))
@@ -102,12 +109,12 @@ def test_codes_of_eight_bits_give_what_the_plain_way_makes_of_them(name):
     config = CONFIGS[name]
     slow = quantize_model(model(name), 8)
     quick = quantize_model(model(name), 8)
-    assert flat_decoder(slow) == slow.model.flat
-    assert quicken(quick) and isinstance(flat_decoder(quick), LeanDecoder)
+    assert flat_decoder(slow) == (slow.model.flat, slow.lm_head)
+    assert quicken(quick) and isinstance(flat_decoder(quick)[0], LeanDecoder)
     row = [Step([5], 0, [1]), Step(list(range(20, 33)), 0, [0])]
     rows = []
     with torch.inference_mode():
-        for decode in (slow.model.flat, quick.model.flat, flat_decoder(quick)):
+        for decode in (slow.model.flat, quick.model.flat, flat_decoder(quick)[0]):
             cache = PagedCache(config, blocks=2)
             rows.append(decode(cache.lay(row), cache))
     exact, plain, lean = rows
@@ -148,10 +155,10 @@ def test_a_model_that_the_lean_way_does_not_know_takes_the_plain_one():
     mixed = quantize_model(model("llama"), 8)
     quicken(mixed)
     mixed.model.layers[0].self_attn.k_proj.quick = False
-    assert flat_decoder(mixed) == mixed.model.flat
+    assert flat_decoder(mixed) == (mixed.model.flat, mixed.lm_head)
     own = Transformer(CONFIGS["llama"], seed=4)
-    assert isinstance(flat_decoder(own), LeanDecoder)
+    assert isinstance(flat_decoder(own)[0], LeanDecoder)
     own.model.layers[1].self_attn.v_proj = torch.nn.Sequential(own.model.layers[1].self_attn.v_proj)
-    assert flat_decoder(own) == own.model.flat
-    assert flat_decoder(model("gpt2")) == model("gpt2").model.flat
-    assert flat_decoder(Transformer(CONFIGS["llama"]).bfloat16()).__name__ == "flat"
+    assert flat_decoder(own)[0] == own.model.flat
+    assert flat_decoder(model("gpt2"))[0] == model("gpt2").model.flat
+    assert flat_decoder(Transformer(CONFIGS["llama"]).bfloat16())[0].__name__ == "flat"
