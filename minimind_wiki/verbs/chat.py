@@ -106,28 +106,13 @@ def make_talk(
     args: argparse.Namespace, tools: list[Mapping[str, Any]], sandbox: Sandbox, stock: Any
 ) -> Talk:
     """Load the model and put an engine before it, with a cache for one whole context."""
-    import torch
-
-    from minimind_wiki.infer.engine import Engine
-    from minimind_wiki.infer.open import open_model
-    from minimind_wiki.infer.request import Sampling
-    from minimind_wiki.train.device import choose
+    from minimind_wiki.verbs._answer import Opened, sampling_of
     from minimind_wiki.verbs._talk import Talk
-    from minimind_wiki.verbs.generate import find_model
 
-    if args.max_tokens < 1:
-        raise WrongCall(f"--max-tokens is {args.max_tokens}; give 1 or more.")
-    sampling = Sampling(args.temperature, args.top_k, args.top_p, seed=args.seed)
-    sampling.check()
-    device = choose(args.device).device
-    # many CPUs have no units for 16 bits and take many times as long
-    dtype = torch.float32 if device.type == "cpu" else None
-    model, tokenizer = open_model(find_model(args.model), device, dtype)
-    if tokenizer is None:
-        raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a message.")
-    room = model.config.max_position_embeddings + 15  # the last block may be half full
-    engine = Engine(model, tokenizer, room=room, max_running=1)
-    talk = Talk(engine, tokenizer, sampling, args.max_tokens, args.stop, args.think, tools,
+    sampling = sampling_of(args)
+    opened = Opened(args)
+    talk = Talk(opened.engine(), opened.tokenizer, sampling, args.max_tokens, args.stop,
+                args.think, tools,
                 lambda name, arguments: sandbox.call(name, arguments, stock))  # fmt: skip
     talk.system = args.system or (TOOLS_SYSTEM if tools else "")
     return talk

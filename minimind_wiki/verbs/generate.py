@@ -32,42 +32,45 @@ def sampling_flags(parser: argparse.ArgumentParser) -> None:
                         help="end before this text; may be given several times")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="decides the draws (default: 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    draft_flags(parser)
+
+
+def draft_flags(parser: argparse.ArgumentParser) -> None:
+    """Who guesses ahead, and how far; the verb `serve` has them too."""
+    parser.add_argument("--draft", metavar="MODEL",
+        help="guess ahead with this smaller model of the same tokenizer, or with 'ngram', the "
+             "text itself; answers stay as they are (default: no guesses)")  # fmt: skip
+    parser.add_argument("--ahead", type=int, default=4, metavar="N",
+        help="most tokens to guess at a time (default: 4)")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the prompt and, as they are drawn, the tokens that follow."""
-    import torch
-
-    from minimind_wiki.infer import stream
-    from minimind_wiki.infer.open import open_model
-    from minimind_wiki.infer.stops import TextStream
-    from minimind_wiki.train.device import choose
+    from minimind_wiki.infer.request import Request
     from minimind_wiki.train.report import printable
+    from minimind_wiki.verbs._answer import Opened, sampling_of
 
     if not args.prompt:
         raise WrongCall("--prompt is empty; give at least one character.")
-    device = choose(args.device).device
-    model, tokenizer = open_model(find_model(args.model), device)
-    if tokenizer is None:
-        raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a prompt.")
+    sampling = sampling_of(args)
+    opened = Opened(args)
     try:
-        prompt = tokenizer.encode(args.prompt)
+        prompt = opened.tokenizer.encode(args.prompt)
     except UnicodeEncodeError as error:
         raise WrongCall(f"--prompt is not UTF-8 text ({error.reason}).") from error
+    engine, ends = opened.engine(), [opened.tokenizer.eos_id]
+    engine.add(Request(prompt, args.max_tokens, sampling, ends, args.stop))
     clean = printable if sys.stdout.isatty() else str
-    generator = torch.Generator(device=device).manual_seed(args.seed)
-    tokens = stream(model, torch.tensor([prompt]), args.max_tokens, args.temperature,
-                    args.top_k, args.top_p, generator, (tokenizer.eos_id,))  # fmt: skip
-    text = TextStream(tokenizer, args.stop)
-    begun = False
-    for token_B in tokens:
-        if not begun:
-            print(clean(args.prompt), end="", flush=True)
-            begun = True
-        print(clean(text.push(int(token_B[0]))), end="", flush=True)
-        if text.stopped:
-            break
-    print(clean(text.finish()))
+    said, drawn = args.prompt, 0
+    while engine.busy:
+        for _, token in engine.step():
+            if token.error:
+                raise MinimindError(token.error)
+            print(clean(said + token.text), end="", flush=True)
+            said, drawn = "", drawn + 1
+    print()
+    if drawn < args.max_tokens and token.finish == "length":
+        print(f"(cut: the context of {engine.context:,} tokens is full)", file=sys.stderr)
     return 0
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.verbs.generate import draft_flags
 
 HELP = "Answer OpenAI's API (chat, completions, embeddings) with a trained model."
 EXAMPLE = "minimind serve models/world-tiny-chat --port 8000"
@@ -34,11 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a site whose pages may call this server from a browser (default: none)")  # fmt: skip
     add("--device", default="auto", help="auto, cpu, cuda or mps")
     add("--room", type=int, metavar="N", help="tokens that the cache holds for all requests")
-    add("--draft", metavar="MODEL",
-        help="guess ahead with this smaller model of the same tokenizer, or with 'ngram', the "
-             "text itself; answers stay as they are (default: no guesses)")  # fmt: skip
-    add("--ahead", type=int, default=4, metavar="N",
-        help="most tokens to guess at a time (default: 4)")  # fmt: skip
+    draft_flags(parser)
     add("--max-requests", type=int, default=128, metavar="N",
         help="requests at work and waiting; more are told to come back (default: 128)")  # fmt: skip
     add("--max-new-tokens", type=int, default=4096, metavar="N",
@@ -114,25 +111,13 @@ def named_adapters(words: list[str]) -> dict[str, Path]:
 
 def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[str, Any]:
     """The model by its name, and with each adapter by the adapter's name."""
-    import torch
-
     from minimind_wiki.infer.lay import context_of
-    from minimind_wiki.infer.open import open_model
     from minimind_wiki.serve.desk import Served
     from minimind_wiki.serve.embeddings import embedder
-    from minimind_wiki.train.device import choose
-    from minimind_wiki.verbs.generate import find_model
+    from minimind_wiki.verbs._answer import Opened
 
-    folder = find_model(args.model)
-    device = choose(args.device).device
-    # many CPUs have no units for 16 bits and take many times as long
-    dtype = torch.float32 if device.type == "cpu" else None
-    model, tokenizer = open_model(folder, device, dtype)
-    if tokenizer is None:
-        raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a prompt.")
-    # the chat page has no such flags
-    draft = open_draft(getattr(args, "draft", None), tokenizer, device, dtype)
-    ahead = getattr(args, "ahead", 4)
+    opened = Opened(args)
+    model = opened.model
     name = args.name or Path(os.path.abspath(args.model)).name
     if not NAME.fullmatch(name):
         raise WrongCall(f"{name!r} cannot name a model; give --name letters, digits and -._.")
@@ -141,32 +126,10 @@ def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[st
     models = {name: model}
     models |= {name: with_adapter(model, folder) for name, folder in folders.items()}
     return {
-        name: Served(engine_maker(model, tokenizer, args.room, draft, ahead), tokenizer,
-                     context_of(model.config), embedder(model))
+        name: Served(engine_maker(model, opened.tokenizer, args.room, opened.draft, opened.ahead),
+                     opened.tokenizer, context_of(model.config), embedder(model))
         for name, model in models.items()
     }  # fmt: skip
-
-
-def open_draft(word: str | None, tokenizer: Any, device: Any, dtype: Any) -> Any:
-    """What `--draft` names: a model, "ngram", or None. WrongCall for another tokenizer's model."""
-    from minimind_wiki.infer.guess import NGRAM
-    from minimind_wiki.infer.open import open_model
-    from minimind_wiki.verbs.generate import find_model
-
-    if word is None or word == NGRAM:
-        return word
-    model, own = open_model(find_model(Path(word)), device, dtype)
-    if own is None or spelled(own) != spelled(tokenizer):
-        raise WrongCall(
-            f"--draft {word} has another tokenizer than the model, so it cannot guess for it; give "
-            "a model of the same tokenizer, or ngram."
-        )
-    return model
-
-
-def spelled(tokenizer: Any) -> list[bytes | None]:
-    """Every token as bytes: equal for tokenizers that mean the same by their ids."""
-    return [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
 
 
 def engine_maker(

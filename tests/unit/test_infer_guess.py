@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import pytest
@@ -21,6 +22,7 @@ from test_infer_speculative import CLOSE, LARGE, OTHER, draw_from_p, take_all
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.infer import guess
 from minimind_wiki.infer.engine import Engine
+from minimind_wiki.infer.grammar import from_regex, from_schema
 from minimind_wiki.infer.request import Request, Sampling
 from minimind_wiki.infer.rollout import sampling_logp
 from minimind_wiki.infer.speculative import judge
@@ -192,6 +194,44 @@ def test_what_depends_on_its_own_tokens_goes_on_by_one(sampling):
         return out[number], proposed
 
     assert answer(LARGE) == answer(None) == (answer(None)[0], 0)
+
+
+BYTES, FEW = ByteTokenizer(), {"initializer_range": 0.3, "max_position_embeddings": 64}
+WITH_A_FORM = [
+    {"constraint": from_schema(BYTES, {"type": "array", "items": {"type": "boolean"}})},
+    {"constraint": from_regex(BYTES, r"(ab)+c[0-9]{3,}")},
+]
+WITH_MEMORY = [{"repetition_penalty": 1.4}, {"presence_penalty": 1.0}, {"logit_bias": {97: 4.0}}]
+
+
+@pytest.mark.parametrize("by", ["ngram", "model"])
+def test_forms_penalties_and_biases_go_on_by_one_beside_others_that_guess(by):
+    """And get what they get in an engine without a draft, whether something is drawn or not."""
+    net = Transformer(preset("nano", **FEW), seed=2)
+    helper = "ngram" if by == "ngram" else Transformer(preset("nano", **FEW), seed=4)
+    asked = []
+    for how in ({"temperature": 0}, {"temperature": 0.9, "seed": 7}):
+        asked += [Request([97, 98], 24, Sampling(**how), **form) for form in WITH_A_FORM]
+        asked += [Request([97, 98], 24, Sampling(**how, **memory)) for memory in WITH_MEMORY]
+    free = [greedy([97, 98] * 4, 24), greedy([99] * 6, 24)]
+
+    def answers(draft) -> tuple[dict[int, list[int]], set[int]]:
+        """The tokens of each, and who ever had guesses."""
+        engine, out, guessed = Engine(net, BYTES, draft=draft, ahead=3), {}, set()
+        for request in [*asked, *free]:
+            engine.add(request)
+        while engine.busy:
+            collect(engine, out)
+            guessed |= {number for number, work in engine.works.items() if work.guesses}
+        return out, guessed
+
+    plain, nobody = answers(None)
+    same, guessed = answers(helper)
+    assert same == plain and not nobody
+    assert guessed and guessed <= {len(asked) + 1, len(asked) + 2}  # the free ones
+    half = len(asked) // 2
+    assert all(plain[at] != plain[at + half] for at in (2, 3, 4, 5))  # the draws are draws
+    assert re.fullmatch(r"(ab)+c?[0-9]*", BYTES.decode(plain[2]))
 
 
 class Always:

@@ -1,0 +1,81 @@
+"""What the verbs that answer have in common: a model, a draft that guesses for it, an engine."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.infer.guess import NGRAM
+from minimind_wiki.infer.open import open_model
+from minimind_wiki.infer.request import Sampling
+from minimind_wiki.train.device import choose
+from minimind_wiki.verbs.generate import find_model
+
+
+class Opened:
+    """The model of a call, its tokenizer and its draft, on the device that was asked for.
+
+    `args`: model and device, and of those verbs that guess, draft and ahead. MinimindError for a
+    folder that is no model or has no tokenizer; WrongCall for a draft that cannot guess for it.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        # the chat page has no such flags
+        word, self.ahead = getattr(args, "draft", None), getattr(args, "ahead", 4)
+        if self.ahead < 1:
+            raise WrongCall(f"--ahead is {self.ahead}; give 1 guess or more, or no --draft.")
+        if word not in (None, NGRAM) and not Path(word).exists():
+            raise WrongCall(f"--draft {word} is no folder; give a model's, or ngram.")
+        self.device = choose(args.device).device
+        self.model, self.tokenizer = self._open(args.model)
+        if self.tokenizer is None:
+            raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a text.")
+        self.draft = self._draft(word)
+
+    def _open(self, folder: Path) -> tuple[Any, Any]:
+        # many CPUs have no units for 16 bits and take many times as long
+        dtype = torch.float32 if self.device.type == "cpu" else None
+        return open_model(find_model(folder), self.device, dtype)
+
+    def _draft(self, word: str | None) -> Any:
+        """What `--draft` names: a model, "ngram", or None."""
+        if word is None or word == NGRAM:
+            return word
+        model, own = self._open(Path(word))
+        if own is None or _spelled(own) != _spelled(self.tokenizer):
+            raise WrongCall(
+                f"--draft {word} has another tokenizer than the model, so it cannot guess for it; "
+                "give a model of the same tokenizer, or ngram."
+            )
+        return model
+
+    def engine(self) -> Any:
+        """An engine for one text at a time, with a cache for a whole context."""
+        from minimind_wiki.infer.engine import Engine
+
+        room = self.model.config.max_position_embeddings + 15  # the last block may be half full
+        return Engine(self.model, self.tokenizer, room=room, max_running=1,
+                      draft=self.draft, ahead=self.ahead)  # fmt: skip
+
+
+def sampling_of(args: argparse.Namespace) -> Sampling:
+    """How to draw, from the flags. WrongCall for a value without a meaning, before a model loads.
+
+    >>> sampling_of(argparse.Namespace(max_tokens=9, temperature=0, top_k=None, top_p=None, seed=1))
+    ... # doctest: +ELLIPSIS
+    Sampling(temperature=0, ...)
+    """
+    if args.max_tokens < 1:
+        raise WrongCall(f"--max-tokens is {args.max_tokens}; give 1 or more.")
+    sampling = Sampling(args.temperature, args.top_k, args.top_p, seed=args.seed)
+    sampling.check()
+    return sampling
+
+
+def _spelled(tokenizer: Any) -> list[bytes | None]:
+    """Every token as bytes: equal for tokenizers that mean the same by their ids."""
+    return [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
