@@ -11,6 +11,7 @@ import torch
 from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer.guess import NGRAM
 from minimind_wiki.infer.open import open_model
+from minimind_wiki.infer.quantize import is_quantized
 from minimind_wiki.infer.request import Sampling
 from minimind_wiki.train.device import choose
 from minimind_wiki.verbs.generate import find_model
@@ -19,8 +20,9 @@ from minimind_wiki.verbs.generate import find_model
 class Opened:
     """The model of a call, its tokenizer and its draft, on the device that was asked for.
 
-    `args`: model and device, and of those verbs that guess, draft and ahead. MinimindError for a
-    folder that is no model or has no tokenizer; WrongCall for a draft that cannot guess for it.
+    `args`: model, device and dtype, and of those verbs that guess, draft and ahead. MinimindError
+    for a folder that is no model or has no tokenizer; WrongCall for a draft that cannot guess for
+    it, and for a format that cannot hold the weights.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -31,15 +33,26 @@ class Opened:
         if word not in (None, NGRAM) and not Path(word).exists():
             raise WrongCall(f"--draft {word} is no folder; give a model's, or ngram.")
         self.device = choose(args.device).device
+        self.dtype = None if args.dtype == "auto" else getattr(torch, args.dtype)
         self.model, self.tokenizer = self._open(args.model)
         if self.tokenizer is None:
             raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a text.")
         self.draft = self._draft(word)
 
     def _open(self, folder: Path) -> tuple[Any, Any]:
+        folder = find_model(folder)
+        if self.dtype is not None and is_quantized(folder):
+            raise WrongCall(
+                f"{folder} holds codes, which --dtype cannot round; leave it out, or give the "
+                "model that was quantized."
+            )
+        if self.device.type != "cpu":
+            return open_model(folder, self.device, self.dtype)
         # many CPUs have no units for 16 bits and take many times as long
-        dtype = torch.float32 if self.device.type == "cpu" else None
-        return open_model(find_model(folder), self.device, dtype)
+        model, tokenizer = open_model(folder, self.device, torch.float32)
+        if self.dtype is not None:
+            round_to(model, self.dtype)
+        return model, tokenizer
 
     def _draft(self, word: str | None) -> Any:
         """What `--draft` names: a model, "ngram", or None."""
@@ -60,6 +73,17 @@ class Opened:
         room = self.model.config.max_position_embeddings + 15  # the last block may be half full
         return Engine(self.model, self.tokenizer, room=room, max_running=1,
                       draft=self.draft, ahead=self.ahead)  # fmt: skip
+
+
+def round_to(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Round the weights to what `dtype` can hold; they stay float32. WrongCall for one beyond it.
+
+    The engine reads them as 16 bits then (`infer.lean.fits_half`).
+    """
+    for name, weight in model.named_parameters():
+        weight.data = weight.data.to(dtype).float()
+        if not bool(weight.isfinite().all()):
+            raise WrongCall(f"{dtype} does not reach the numbers of {name}; give --dtype bfloat16.")
 
 
 def sampling_of(args: argparse.Namespace) -> Sampling:

@@ -9,6 +9,7 @@ from pathlib import Path
 from minimind_wiki.errors import MinimindError, WrongCall
 
 HELP = "Continue a prompt with a trained model; temperature 0 always takes the likeliest token."
+DTYPES = ("float32", "bfloat16", "float16")
 EXAMPLE = "minimind generate runs/shakespeare --prompt 'ROMEO:' --max-tokens 200 --temperature 0.8"
 
 
@@ -31,8 +32,16 @@ def sampling_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stop", action="append", default=[], metavar="T",
                         help="end before this text; may be given several times")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="decides the draws (default: 0)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    device_flags(parser)
     draft_flags(parser)
+
+
+def device_flags(parser: argparse.ArgumentParser) -> None:
+    """Where a model computes and how its weights are held; `serve` and `webui` have them too."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--dtype", default="auto", choices=("auto", *DTYPES),
+        help="round the weights to this format; those of 16 bits are read in half the time "
+             "(default: auto, as they are stored)")  # fmt: skip
 
 
 def draft_flags(parser: argparse.ArgumentParser) -> None:

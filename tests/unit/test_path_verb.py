@@ -146,7 +146,7 @@ def test_a_server_must_say_what_the_model_says(chain):
     from minimind_wiki.verbs.serve import served_models
 
     def checked(folder, model=chain / "dpo"):
-        args = argparse.Namespace(model=folder, name="own", device="cpu", room=512)
+        args = argparse.Namespace(model=folder, name="own", device="cpu", dtype="auto", room=512)
         with serving(served_models(args, {})) as server:
             url = f"{server.url}/v1/"
             return own_model.served(model, None, url, None, "cpu"), url

@@ -57,7 +57,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def models(folders: tuple[Path, Path]) -> dict[str, Any]:
-    args = argparse.Namespace(model=folders[0], name=None, device="cpu", room=2048)
+    args = argparse.Namespace(model=folders[0], name=None, device="cpu", dtype="auto", room=2048)
     return serve.served_models(args, {"poet": folders[1]})
 
 
@@ -210,8 +210,8 @@ def test_names_of_adapters() -> None:
 @pytest.mark.parametrize("word", ["ngram", "small"])
 def test_a_draft_changes_no_answer_and_is_counted(folders: tuple[Path, Path], word: str) -> None:
     draft = word if word == "ngram" else str(folders[0])
-    args = argparse.Namespace(model=folders[0], name=None, device="cpu", room=2048, draft=draft,
-                              ahead=3)  # fmt: skip
+    args = argparse.Namespace(model=folders[0], name=None, device="cpu", dtype="auto", room=2048,
+                              draft=draft, ahead=3)  # fmt: skip
     with serving(serve.served_models(args, {})) as running:
         body = {"model": "small", "prompt": "once once", "temperature": 0, "max_tokens": 24}
         said = HTTP.post(f"{running.url}/v1/completions", json=body).json()["choices"][0]
@@ -226,7 +226,7 @@ def test_a_draft_changes_no_answer_and_is_counted(folders: tuple[Path, Path], wo
 
 def test_a_draft_of_another_tokenizer_is_refused(folders: tuple[Path, Path]) -> None:
     other = Path(__file__).resolve().parents[2] / "models" / "world-nano"
-    args = argparse.Namespace(model=folders[0], name=None, device="cpu", room=2048,
+    args = argparse.Namespace(model=folders[0], name=None, device="cpu", dtype="auto", room=2048,
                               draft=str(other), ahead=3)  # fmt: skip
     with pytest.raises(WrongCall, match="another tokenizer"):
         serve.served_models(args, {})

@@ -39,7 +39,7 @@ def snippet(name: str) -> ModuleType:
 @pytest.fixture(scope="module")
 def tiny() -> Iterator[Running]:
     args = argparse.Namespace(model=ROOT / "models" / "world-tiny", name=None, device="cpu",
-                              room=2048)  # fmt: skip
+                              dtype="auto", room=2048)  # fmt: skip
     with serving(serve.served_models(args, {})) as running:
         yield running
 
