@@ -6,18 +6,20 @@ float32, float16 and eight bits. The record of that experiment has one thread; `
 default) are given to torch and to llama.cpp alike. Programs take turns within a round; a ratio is
 of two times of the same round, and its median is told. On one thread the clock is the process's
 own, which stands still while other programs run; else it is that of the wall, so let none run.
+`--record` keeps the table for the book.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 
 import torch
 
+from minimind_wiki.book.benches import keep
 from minimind_wiki.book.experiment import load_experiment
+from minimind_wiki.book.runner import versions_used
 
 JOBS = {"one": "one request", "many": "16 requests", "prefill": "a long prompt"}
 
@@ -52,6 +54,7 @@ def main() -> None:
     parser.add_argument("rounds", nargs="?", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--quick", action="store_true", help="a tiny model, to see that it runs")
+    parser.add_argument("--record", action="store_true", help="keep what was found for the book")
     words = parser.parse_args()
     found = measured(words.rounds, words.threads, words.quick)
     print(f"torch {torch.__version__}, {words.threads} threads, {words.rounds} rounds")
@@ -68,7 +71,11 @@ def main() -> None:
     for name, (value, goal) in goals(found).items():
         said = "reached" if value >= goal else "NOT reached"
         print(f"{name}: {value:.2f}, goal {goal:.2f}, {said}")
-    print(json.dumps(found))
+    if words.record:
+        flat = {f"{arm}.{key}": value for arm, values in found.items()
+                for key, value in values.items()}  # fmt: skip
+        command = f"python bench/inference.py {words.rounds} --threads {words.threads} --record"
+        print(keep("inference", command, words.threads, versions_used(), flat))
 
 
 if __name__ == "__main__":

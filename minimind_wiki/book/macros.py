@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind_wiki.book import (
+    benches,
     chips,
     library,
     pages,
@@ -31,6 +32,7 @@ MACROS: dict[str, Callable[..., str]] = {
     "claim": chips.claim,
     "claims": chips.claims,
     "given": chips.given,
+    "bench": benches.bench,
     "look": look,
     "records_table": chips.records_table,
     "code": sources.code,
@@ -67,7 +69,7 @@ MACROS: dict[str, Callable[..., str]] = {
 
 # Macros that give a piece of a line. Their attributes stand in single quotes, so that they can be
 # used inside a double-quoted text of YAML; what is inside the quotes is escaped either way.
-IN_LINE = ("m", "look", "setting", "seconds", "verdict", "claim", "given", "symbol", "ref", "cited",
+IN_LINE = ("m", "look", "setting", "seconds", "verdict", "claim", "given", "bench", "symbol", "ref", "cited",
            "term", "module_link")  # fmt: skip
 
 

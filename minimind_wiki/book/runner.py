@@ -358,10 +358,11 @@ def progress_bar(experiment: Experiment, total: int, show: bool) -> Iterator[Cal
 
 def device_name(experiment: Experiment) -> str:
     how = "2 processes with 1 thread each" if experiment.parallel else "1 thread"
-    return f"CPU ({_cpu_name()}), {how}"
+    return f"CPU ({cpu_name()}), {how}"
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor as the system calls it."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

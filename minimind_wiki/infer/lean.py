@@ -17,6 +17,7 @@ outputs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +63,7 @@ def joined(*linears: nn.Module) -> Joined | JoinedHalves | JoinedCodes:
     """What these layers compute of the same inputs, side by side, as one product."""
     if type(linears[0]) is QuantLinear:
         return JoinedCodes(*linears)
-    fits = HALVES and all(fits_half(linear.weight) for linear in linears)
+    fits = HALVES and all(fits_half(cast(Tensor, linear.weight)) for linear in linears)
     return (JoinedHalves if fits else Joined)(*linears)
 
 
@@ -103,7 +104,7 @@ class JoinedHalves:
     """
 
     def __init__(self, *linears: nn.Module) -> None:
-        whole_OI = torch.cat([linear.weight.data for linear in linears])  # type: ignore[arg-type]
+        whole_OI = torch.cat([cast(Tensor, linear.weight).data for linear in linears])
         self.packed = torch.ops.quantized.linear_prepack_fp16(whole_OI, None)
 
     def __call__(self, x_TI: Tensor) -> Tensor:
