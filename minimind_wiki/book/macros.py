@@ -69,8 +69,8 @@ MACROS: dict[str, Callable[..., str]] = {
 
 # Macros that give a piece of a line. Their attributes stand in single quotes, so that they can be
 # used inside a double-quoted text of YAML; what is inside the quotes is escaped either way.
-IN_LINE = ("m", "look", "setting", "seconds", "verdict", "claim", "given", "bench", "symbol", "ref", "cited",
-           "term", "module_link")  # fmt: skip
+IN_LINE = ("m", "look", "setting", "seconds", "verdict", "claim", "given", "bench", "symbol", "ref",
+           "cited", "term", "module_link")  # fmt: skip
 
 
 def _single_quoted(function: Callable[..., str]) -> Callable[..., str]:
