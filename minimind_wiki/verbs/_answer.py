@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
-from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.errors import MinimindError, WrongCall, unknown
 from minimind_wiki.infer.guess import NGRAM
 from minimind_wiki.infer.open import open_model
 from minimind_wiki.infer.request import Sampling
 from minimind_wiki.train.device import choose
 from minimind_wiki.verbs.generate import find_model
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class Opened:
@@ -28,10 +30,13 @@ class Opened:
         word, self.ahead = getattr(args, "draft", None), getattr(args, "ahead", 4)
         if self.ahead < 1:
             raise WrongCall(f"--ahead is {self.ahead}; give 1 guess or more, or no --draft.")
+        if args.device not in DEVICES:
+            raise unknown("device", args.device, DEVICES)
         if word not in (None, NGRAM) and not Path(word).exists():
             raise WrongCall(f"--draft {word} is no folder; give a model's, or ngram.")
         self.device = choose(args.device).device
-        self.model, self.tokenizer = self._open(args.model)
+        self.folder = find_model(args.model)
+        self.model, self.tokenizer = self._open(self.folder)
         if self.tokenizer is None:
             raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a text.")
         self.draft = self._draft(word)
@@ -39,13 +44,13 @@ class Opened:
     def _open(self, folder: Path) -> tuple[Any, Any]:
         # many CPUs have no units for 16 bits and take many times as long
         dtype = torch.float32 if self.device.type == "cpu" else None
-        return open_model(find_model(folder), self.device, dtype)
+        return open_model(folder, self.device, dtype)
 
     def _draft(self, word: str | None) -> Any:
         """What `--draft` names: a model, "ngram", or None."""
         if word is None or word == NGRAM:
             return word
-        model, own = self._open(Path(word))
+        model, own = self._open(find_model(Path(word)))
         if own is None or _spelled(own) != _spelled(self.tokenizer):
             raise WrongCall(
                 f"--draft {word} has another tokenizer than the model, so it cannot guess for it; "

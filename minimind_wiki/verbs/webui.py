@@ -52,6 +52,10 @@ def run(args: argparse.Namespace) -> int:
 
     if (args.model is None) == (args.server is None):
         raise WrongCall("give a model folder or --server URL, one of the two.")
+    if args.server is not None and not args.server.startswith(("http://", "https://")):
+        raise WrongCall(
+            f"--server {args.server} is no address; it begins with http:// or https://."
+        )
     stock = read_stock(args.stock)
     tools = [tool["function"]["name"] for tool in allowed_tools(args.tools, stock)]
     key = read_key(args.api_key_file, os.environ)
