@@ -113,7 +113,7 @@ def make_talk(
     sampling = sampling_of(args)
     opened = Opened(args)
     made = read(opened.folder / "run.json")
-    if made and not made.get("method"):
+    if made.get("settings") and not made.get("method"):  # a pretraining's
         told = "'minimind generate' asks for that, and 'minimind sft' teaches it to answer."
         print(f"{args.model} has learned to go on with texts, not to answer; {told}",
               file=sys.stderr)  # fmt: skip
