@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 
-from minimind_wiki.errors import MinimindError, WrongCall, unknown
+from minimind_wiki.errors import MinimindError, WrongCall
 from minimind_wiki.infer.guess import NGRAM
 from minimind_wiki.infer.open import open_model
 from minimind_wiki.infer.request import Sampling
 from minimind_wiki.train.device import choose
 from minimind_wiki.verbs.generate import find_model
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class Opened:
@@ -30,8 +28,6 @@ class Opened:
         word, self.ahead = getattr(args, "draft", None), getattr(args, "ahead", 4)
         if self.ahead < 1:
             raise WrongCall(f"--ahead is {self.ahead}; give 1 guess or more, or no --draft.")
-        if args.device not in DEVICES:
-            raise unknown("device", args.device, DEVICES)
         if word not in (None, NGRAM) and not Path(word).exists():
             raise WrongCall(f"--draft {word} is no folder; give a model's, or ngram.")
         self.device = choose(args.device).device

@@ -31,8 +31,14 @@ def sampling_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stop", action="append", default=[], metavar="T",
                         help="end before this text; may be given several times")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="decides the draws (default: 0)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    device_flag(parser)
     draft_flags(parser)
+
+
+def device_flag(parser: argparse.ArgumentParser) -> None:
+    """Where to compute; all verbs that ask a model have it."""
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"),
+                        metavar="D", help="auto, cpu, cuda or mps (default: auto)")  # fmt: skip
 
 
 def draft_flags(parser: argparse.ArgumentParser) -> None:

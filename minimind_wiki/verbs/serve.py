@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind_wiki.errors import MinimindError, WrongCall
-from minimind_wiki.verbs.generate import draft_flags
+from minimind_wiki.verbs.generate import device_flag, draft_flags
 
 HELP = "Answer OpenAI's API (chat, completions, embeddings) with a trained model."
 EXAMPLE = "minimind serve models/world-tiny-chat --port 8000"
@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a file with the key that clients must send (or set MINIMIND_API_KEY)")  # fmt: skip
     add("--allow-origin", action="append", default=[], metavar="URL",
         help="a site whose pages may call this server from a browser (default: none)")  # fmt: skip
-    add("--device", default="auto", help="auto, cpu, cuda or mps")
+    device_flag(parser)
     add("--room", type=int, metavar="N", help="tokens that the cache holds for all requests")
     draft_flags(parser)
     add("--max-requests", type=int, default=128, metavar="N",

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.verbs.generate import device_flag
 
 HELP = "Open a chat page in the browser for a trained model."
 EXAMPLE = "minimind webui models/world-tiny-chat --tools calculator,calendar"
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--api-key-file", type=Path, metavar="F",
         help="a file with the key that the server takes, and that the page asks for if other "
              "machines reach it (or set MINIMIND_API_KEY)")  # fmt: skip
-    add("--device", default="auto", help="auto, cpu, cuda or mps")
+    device_flag(parser)
     add("--room", type=int, metavar="N", help="tokens that the cache holds for all requests")
     add("--system", default="", metavar="T", help="the system message that the page begins with")
     add("--tools", default="", metavar="A,B",

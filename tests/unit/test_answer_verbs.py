@@ -117,8 +117,6 @@ def test_generate_tells_of_broken_weights(tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["generate", "m", "--prompt", "a", "--device", "gpu"], "unknown device 'gpu'"),
-        (["chat", "m", "--device", "gpu"], "unknown device 'gpu'"),
         (["generate", "m", "--prompt", "a", "--max-tokens", "0"], "--max-tokens is 0"),
         (["serve", "m", "--port", "65536"], "--port is 65536; give 0 for a free one"),
         (["serve", "m", "--max-requests", "0"], "--max-requests is 0; give more than 0"),
@@ -128,6 +126,13 @@ def test_generate_tells_of_broken_weights(tmp_path, capsys):
 def test_wrong_calls_say_what_to_do(words, message, capsys):
     assert main(words) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["generate", "chat", "serve", "webui", "evaluate", "path"])
+def test_a_device_that_is_none_is_refused(verb, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([verb, "m", "--device", "gpu"])
+    assert "invalid choice: 'gpu'" in capsys.readouterr().err
 
 
 def test_chat_says_of_a_model_that_it_has_not_learned_to_answer(tmp_path, capsys, monkeypatch):
