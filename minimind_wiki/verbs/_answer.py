@@ -34,13 +34,13 @@ class Opened:
             raise WrongCall(f"--draft {word} is no folder; give a model's, or ngram.")
         self.device = choose(args.device).device
         self.dtype = None if args.dtype == "auto" else getattr(torch, args.dtype)
-        self.model, self.tokenizer = self._open(args.model)
+        self.folder = find_model(args.model)
+        self.model, self.tokenizer = self._open(self.folder)
         if self.tokenizer is None:
             raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a text.")
         self.draft = self._draft(word)
 
     def _open(self, folder: Path) -> tuple[Any, Any]:
-        folder = find_model(folder)
         if self.dtype is not None and is_quantized(folder):
             raise WrongCall(
                 f"{folder} holds codes, which --dtype cannot round; leave it out, or give the "
@@ -58,7 +58,7 @@ class Opened:
         """What `--draft` names: a model, "ngram", or None."""
         if word is None or word == NGRAM:
             return word
-        model, own = self._open(Path(word))
+        model, own = self._open(find_model(Path(word)))
         if own is None or _spelled(own) != _spelled(self.tokenizer):
             raise WrongCall(
                 f"--draft {word} has another tokenizer than the model, so it cannot guess for it; "

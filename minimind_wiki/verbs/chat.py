@@ -106,11 +106,17 @@ def make_talk(
     args: argparse.Namespace, tools: list[Mapping[str, Any]], sandbox: Sandbox, stock: Any
 ) -> Talk:
     """Load the model and put an engine before it, with a cache for one whole context."""
+    from minimind_wiki.evaluate.manner import read
     from minimind_wiki.verbs._answer import Opened, sampling_of
     from minimind_wiki.verbs._talk import Talk
 
     sampling = sampling_of(args)
     opened = Opened(args)
+    made = read(opened.folder / "run.json")
+    if made.get("settings") and not made.get("method"):  # a pretraining's
+        told = "'minimind generate' asks for that, and 'minimind sft' teaches it to answer."
+        print(f"{args.model} has learned to go on with texts, not to answer; {told}",
+              file=sys.stderr)  # fmt: skip
     talk = Talk(opened.engine(), opened.tokenizer, sampling, args.max_tokens, args.stop,
                 args.think, tools,
                 lambda name, arguments: sandbox.call(name, arguments, stock))  # fmt: skip
@@ -127,7 +133,7 @@ def allowed_tools(names: str, stock: Mapping[str, Any]) -> list[Mapping[str, Any
     from minimind_wiki.data.world.tools import SPECS
 
     found: list[Mapping[str, Any]] = []
-    for name in filter(None, names.split(",")):
+    for name in filter(None, map(str.strip, names.split(","))):
         if name not in SPECS:
             raise unknown("tool", name, SPECS)
         if name == "inventory" and not stock:
@@ -142,7 +148,9 @@ def read_stock(file: Path | None) -> Mapping[str, Any]:
         return {}
     try:
         stock = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise WrongCall(f"--stock {file} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
         raise WrongCall(f"--stock {file} is no JSON file ({error}).") from error
     if not isinstance(stock, dict) or not all(isinstance(shop, dict) for shop in stock.values()):
         raise WrongCall(f'--stock {file} must hold counts by shop: {{"bakery": {{"pots": 3}}}}.')

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
+from minimind_wiki.verbs.generate import device_flag
 
 HELP = "Score a trained model on tasks whose answers a program can check."
 EXAMPLE = "minimind evaluate runs/village --tasks world --limit 50"
@@ -45,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-tokens", type=int, default=96, metavar="N",
                         help="longest answer (default: 96)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="which items (default: 0)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    device_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:

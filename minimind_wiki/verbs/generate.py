@@ -32,16 +32,22 @@ def sampling_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stop", action="append", default=[], metavar="T",
                         help="end before this text; may be given several times")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="decides the draws (default: 0)")
-    device_flags(parser)
+    device_flag(parser)
+    dtype_flag(parser)
     draft_flags(parser)
 
 
-def device_flags(parser: argparse.ArgumentParser) -> None:
-    """Where a model computes and how its weights are held; `serve` and `webui` have them too."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--dtype", default="auto", choices=("auto", *DTYPES),
-        help="round the weights to this format; those of 16 bits are read in half the time "
-             "(default: auto, as they are stored)")  # fmt: skip
+def device_flag(parser: argparse.ArgumentParser) -> None:
+    """Where to compute; all verbs that ask a model have it."""
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"),
+                        metavar="D", help="auto, cpu, cuda or mps (default: auto)")  # fmt: skip
+
+
+def dtype_flag(parser: argparse.ArgumentParser) -> None:
+    """How weights are held; the verbs `serve` and `webui` have it too."""
+    parser.add_argument("--dtype", default="auto", choices=("auto", *DTYPES), metavar="F",
+        help="round the weights to float32, bfloat16 or float16; those of 16 bits are read in "
+             "half the time (default: auto, as they are stored)")  # fmt: skip
 
 
 def draft_flags(parser: argparse.ArgumentParser) -> None:

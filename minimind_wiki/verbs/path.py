@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minimind_wiki.errors import MinimindError, WrongCall, unknown
+from minimind_wiki.verbs.generate import device_flag
 
 if TYPE_CHECKING:
     from minimind_wiki.book.asked import Finding
@@ -35,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="instructions, and word problems, that are asked (default: 50)")  # fmt: skip
     add("--out", type=Path, metavar="F", help="write the result as a small file; the page of the "
         "path opens it")  # fmt: skip
-    add("--device", default="auto", help="auto, cpu, cuda or mps")
+    device_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:

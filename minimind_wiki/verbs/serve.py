@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind_wiki.errors import MinimindError, WrongCall
-from minimind_wiki.verbs.generate import device_flags, draft_flags
+from minimind_wiki.verbs.generate import device_flag, draft_flags, dtype_flag
 
 HELP = "Answer OpenAI's API (chat, completions, embeddings) with a trained model."
 EXAMPLE = "minimind serve models/world-tiny-chat --port 8000"
@@ -33,7 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a file with the key that clients must send (or set MINIMIND_API_KEY)")  # fmt: skip
     add("--allow-origin", action="append", default=[], metavar="URL",
         help="a site whose pages may call this server from a browser (default: none)")  # fmt: skip
-    device_flags(parser)
+    device_flag(parser)
+    dtype_flag(parser)
     add("--room", type=int, metavar="N", help="tokens that the cache holds for all requests")
     draft_flags(parser)
     add("--max-requests", type=int, default=128, metavar="N",
@@ -60,6 +61,11 @@ def run(args: argparse.Namespace) -> int:
 
     key = read_key(args.api_key_file, os.environ)
     check_host(args.host, key)
+    for name in ("max_body", "max_prompt_tokens", "max_new_tokens", "time_limit", "max_requests",
+                 "step_timeout"):  # fmt: skip
+        if getattr(args, name) <= 0:
+            flag = "--" + name.replace("_", "-")
+            raise WrongCall(f"{flag} is {getattr(args, name)}; give more than 0.")
     limits = Limits(
         body_bytes=args.max_body, prompt_tokens=args.max_prompt_tokens,
         new_tokens=args.max_new_tokens, seconds=args.time_limit, at_once=args.max_requests,
@@ -93,10 +99,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def named_adapters(words: list[str]) -> dict[str, Path]:
-    """`NAME=FOLDER` as a table. WrongCall for another form or a name that is given twice.
+    """`NAME=FOLDER` as a table. WrongCall for another form, a name given twice, no such folder.
 
-    >>> named_adapters(["poet=runs/poet"])
-    {'poet': PosixPath('runs/poet')}
+    >>> named_adapters(["here=."])
+    {'here': PosixPath('.')}
     """
     found: dict[str, Path] = {}
     for word in words:
@@ -105,6 +111,8 @@ def named_adapters(words: list[str]) -> dict[str, Path]:
             raise WrongCall(f"--adapter {word} is not NAME=FOLDER with a NAME of letters and -._.")
         if name in found:
             raise WrongCall(f"two adapters are called {name}; give each a name of its own.")
+        if not Path(folder).is_dir():
+            raise WrongCall(f"--adapter {word}: there is no folder {folder}; check the path.")
         found[name] = Path(folder)
     return found
 
@@ -141,7 +149,7 @@ def engine_maker(
     from minimind_wiki.infer.lay import context_of
 
     context = context_of(model.config)
-    room = room or max(context, min(4 * context, 32_768))
+    room = max(context, min(4 * context, 32_768)) if room is None else room
     return lambda: Engine(model, tokenizer, room=room, draft=draft, ahead=ahead)
 
 

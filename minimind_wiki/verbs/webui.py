@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from minimind_wiki.errors import MinimindError, WrongCall
-from minimind_wiki.verbs.generate import device_flags
+from minimind_wiki.verbs.generate import device_flag, dtype_flag
 
 HELP = "Open a chat page in the browser for a trained model."
 EXAMPLE = "minimind webui models/world-tiny-chat --tools calculator,calendar"
@@ -29,7 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--api-key-file", type=Path, metavar="F",
         help="a file with the key that the server takes, and that the page asks for if other "
              "machines reach it (or set MINIMIND_API_KEY)")  # fmt: skip
-    device_flags(parser)
+    device_flag(parser)
+    dtype_flag(parser)
     add("--room", type=int, metavar="N", help="tokens that the cache holds for all requests")
     add("--system", default="", metavar="T", help="the system message that the page begins with")
     add("--tools", default="", metavar="A,B",
@@ -53,6 +54,10 @@ def run(args: argparse.Namespace) -> int:
 
     if (args.model is None) == (args.server is None):
         raise WrongCall("give a model folder or --server URL, one of the two.")
+    if args.server is not None and not args.server.startswith(("http://", "https://")):
+        raise WrongCall(
+            f"--server {args.server} is no address; it begins with http:// or https://."
+        )
     stock = read_stock(args.stock)
     tools = [tool["function"]["name"] for tool in allowed_tools(args.tools, stock)]
     key = read_key(args.api_key_file, os.environ)

@@ -71,8 +71,7 @@ class Guard:
 def beside(app: FastAPI) -> Iterator[str]:
     """Serve the model in a thread, on a free port of this machine; gives its address."""
     started = threading.Event()
-    server = Server(app, started.set)
-    server.config.log_level = "warning"
+    server = Server(app, started.set, log_level="warning")
     opened = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
     thread.start()

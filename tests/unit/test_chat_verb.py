@@ -270,7 +270,9 @@ def test_the_command_talks_over_a_pipe(tmp_path, capsys, monkeypatch):
     [
         (["--tools", "shell"], "unknown tool 'shell'"),
         (["--tools", "inventory"], "give --stock"),
-        (["--stock", "none.json"], "no JSON file"),
+        (["--tools", "calculator, shell"], "unknown tool 'shell'"),
+        (["--stock", "none.json"], "none.json cannot be read (No such file or directory)"),
+        (["--stock", __file__], "no JSON file"),
     ],
 )
 def test_wrong_calls_are_told_before_the_model_is_loaded(words, message, capsys):

@@ -202,9 +202,11 @@ def test_a_prompt_must_leave_room(client: Any) -> None:
 
 
 def test_names_of_adapters() -> None:
-    for wrong in (["poet"], ["=x"], ["a/b=x"], ["a=x", "a=y"], ["a="]):
-        with pytest.raises(WrongCall):
+    for wrong in (["poet"], ["=."], ["a/b=."], ["a=.", "a=."], ["a="]):
+        with pytest.raises(WrongCall, match=r"is not NAME=FOLDER|two adapters are called a"):
             serve.named_adapters(wrong)
+    with pytest.raises(WrongCall, match="there is no folder nowhere"):
+        serve.named_adapters(["a=nowhere"])
 
 
 @pytest.mark.parametrize("word", ["ngram", "small"])

@@ -178,6 +178,7 @@ def test_wrong_calls_say_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in [
         ([], "give a model folder or --server"),
         (["m", "--server", "http://x"], "one of the two"),
+        (["--server", "localhost:8000"], "it begins with http://"),
         (["m", "--host", "0.0.0.0"], "an API key is needed"),
         (["m", "--tools", "shell"], "unknown tool 'shell'"),
     ]:

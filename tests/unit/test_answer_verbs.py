@@ -1,4 +1,4 @@
-"""`--draft` of generate and chat: guesses are made, and no answer changes."""
+"""The verbs that answer: a draft changes no answer, and what cannot work is told."""
 
 from __future__ import annotations
 
@@ -112,3 +112,33 @@ def test_generate_tells_of_broken_weights(tmp_path, capsys):
     save_model_folder(tmp_path / "model", model, BYTES)
     status, _, err = called(capsys, "generate", tmp_path / "model", "--prompt", "a")
     assert status == 1 and "not finite numbers; use a model whose weights are in order" in err
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["generate", "m", "--prompt", "a", "--max-tokens", "0"], "--max-tokens is 0"),
+        (["serve", "m", "--port", "65536"], "--port is 65536; give 0 for a free one"),
+        (["serve", "m", "--max-requests", "0"], "--max-requests is 0; give more than 0"),
+        (["serve", str(MODELS / "world-nano"), "--port", "0", "--room", "0"], "room is 0 tokens"),
+    ],
+)
+def test_wrong_calls_say_what_to_do(words, message, capsys):
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["generate", "chat", "serve", "webui", "evaluate", "path"])
+def test_a_device_that_is_none_is_refused(verb, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([verb, "m", "--device", "gpu"])
+    assert "invalid choice: 'gpu'" in capsys.readouterr().err
+
+
+def test_chat_says_of_a_model_that_it_has_not_learned_to_answer(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    told = "has learned to go on with texts, not to answer; 'minimind generate'"
+    assert told in called(capsys, "chat", MODELS / "world-nano")[2]
+    # one that answers, and one whose making nobody knows
+    assert called(capsys, "chat", MODELS / "world-tiny-chat")[2] == ""
+    assert called(capsys, "chat", small(tmp_path / "model"))[2] == ""
