@@ -191,10 +191,12 @@ def _reached(statements: Iterable[ast.stmt], path: Path, root: Path) -> dict[str
     package = ".".join(path.resolve().relative_to(root.resolve()).parent.parts)
     todo = sorted(_imports(statements, package))
     found: dict[str, Path] = {}
+    seen: set[str] = set()
     while todo:
         dotted = todo.pop()
-        if not dotted.startswith(("minimind_wiki", "experiments")):
+        if dotted in seen or not dotted.startswith(("minimind_wiki", "experiments")):
             continue
+        seen.add(dotted)
         hit = _file(dotted, root)
         if hit is None or hit[0] in found or hit[0] == "minimind_wiki":
             continue
