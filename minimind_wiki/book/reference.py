@@ -72,12 +72,12 @@ def calls() -> dict[str, tuple[str, tuple[str, ...]]]:
     """For each page of the reference, by its address: the arguments of its `api`."""
     home = pages.docs() / "reference"
     found = {}
-    for page in sorted(home.rglob("*.md")):
+    for page in home.rglob("*.md"):
         arguments = _arguments(page, page.stat().st_mtime)
         if arguments:
-            name = page.relative_to(home).with_suffix("").as_posix()
+            name = page.relative_to(home).with_suffix("").as_posix().removesuffix("/index")
             found[f"reference/{name}/"] = (arguments[0], arguments[1:])
-    return found
+    return dict(sorted(found.items()))
 
 
 def address(file: Path) -> str:
@@ -100,11 +100,13 @@ def api_index() -> str:
     """The pages of the reference with the modules that each of them shows, as a list of links."""
     out = []
     for page, (folder, names) in calls().items():
-        source = pages.docs() / f"{page.rstrip('/')}.md"
-        title = re.search(r"^# (.+)$", source.read_text(encoding="utf-8"), re.MULTILINE)
+        place = pages.docs() / page
+        file = place / "index.md" if place.is_dir() else place.with_suffix(".md")
+        text = file.read_text(encoding="utf-8")
+        title = re.search(r"^# (.+)$", text, re.MULTILINE)
         if title is None:
-            raise pages.fault(f"{source.name} has no title; begin it with '# '.")
-        about = library.front_matter(source.read_text(encoding="utf-8"))["description"]
+            raise pages.fault(f"{page.rstrip('/')} has no title; begin its text with '# '.")
+        about = str(library.front_matter(text)["description"]).rpartition(": ")[2]
         href = pages.relative(page)
         links = " ".join(
             f'<a href="{href}#{dotted(file)}"><code>{esc(_short(file, folder))}</code></a>'
@@ -112,7 +114,7 @@ def api_index() -> str:
         )
         out.append(
             f'<dt><a href="{href}">{esc(title.group(1).strip())}</a></dt>'
-            f"<dd><p>{esc(about)}</p><p>{links}</p></dd>"
+            f"<dd><p>{esc(about[:1].upper() + about[1:])}</p><p>{links}</p></dd>"
         )
     return f'<dl class="mm-modules">{"".join(out)}</dl>'
 

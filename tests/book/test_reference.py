@@ -27,12 +27,13 @@ def package(book: Path) -> Path:
     home = pages.docs() / "reference"
     (home / "train").mkdir(parents=True)
     for name, call in (
-        ("train", '"train"'), ("train/choice", '\n  "train", "kto", "dpo",\n'),
+        ("train/index", '"train"'), ("train/choice", '\n  "train", "kto", "dpo",\n'),
         ("train/deep", '"train/deep"'), ("index", None),
     ):  # fmt: skip
         body = "{{ api(" + call + ") }}" if call else "{{ api_index() }}"
         (home / f"{name}.md").write_text(
-            f"---\ndescription: About {name}.\n---\n\n# The {name}\n\n{body}\n", encoding="utf-8"
+            f"---\ndescription: 'Reference: about {name}.'\n---\n\n# The {name}\n\n{body}\n",
+            encoding="utf-8",
         )
     return top
 
@@ -77,7 +78,7 @@ def test_every_public_module_of_the_book_stands_on_one_page() -> None:
     }  # fmt: skip
     assert public <= set(shown)
     for page, call in reference.calls().items():
-        assert f"{page.rstrip('/')}.md" in LISTED
+        assert f" {page.rstrip('/')}.md\n" in LISTED or f"- {page}index.md\n" in LISTED
         for file in reference.modules(*call):
             assert reference.address(file) == page
 
