@@ -9,7 +9,7 @@ export NO_MKDOCS_2_WARNING := 1
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-site web site serve test lint types unit browser experiments notebook clean
+.PHONY: help setup setup-site web site serve test lint types unit browser browser-only experiments notebook clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -31,7 +31,11 @@ serve: web       ## build the site and serve it on localhost
 	@$(BIN)/minimind site build
 	@$(BIN)/minimind site serve --port $(PORT)
 
-test: setup lint types unit site browser ## everything that decides whether a change is good
+# What keeps one core busy runs side by side; the tests use all cores themselves.
+test: setup web  ## everything that decides whether a change is good
+	@$(MAKE) --no-print-directory -j 2 lint types site
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory browser-only
 	@echo "make test: all good"
 
 lint: setup      ## style and spelling
@@ -45,11 +49,14 @@ types: setup web ## types: Python and TypeScript, and the browser code's unit te
 	@npm --prefix web run --silent test
 
 unit: setup web  ## unit, parity, golden, book tests and doctests
-	@$(TEST_ENV) $(BIN)/pytest -n auto --dist loadfile \
+	@$(TEST_ENV) $(BIN)/pytest -n auto --dist worksteal \
 	  tests/unit tests/parity tests/golden tests/book minimind_wiki
 
 browser: setup site ## the site in headless Chromium (found, or installed)
-	@$(TEST_ENV) $(BIN)/pytest tests/browser
+	@$(MAKE) --no-print-directory browser-only
+
+browser-only:
+	@$(TEST_ENV) $(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup tests/browser
 
 experiments: setup ## run every experiment of the book again at full size
 	@for file in experiments/*/[!_]*.py; do name=$${file#experiments/}; \

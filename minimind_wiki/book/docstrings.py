@@ -30,6 +30,10 @@ def fenced(text: str) -> str:
     return "\n".join(out)
 
 
+PLACES = {"module-attribute", "class-attribute", "instance-attribute"}
+"""Labels that only repeat where an attribute stands."""
+
+
 class Reference(Extension):
     """Prepares every object of a package that griffe has loaded."""
 
@@ -47,6 +51,7 @@ def _prepare(obj: Object) -> None:
         if _says_nothing(obj, member):
             del obj.members[name]
         else:
+            member.labels -= PLACES
             _prepare(member)  # type: ignore[arg-type]
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,18 @@ def _declares(node: ast.stmt) -> bool:
 
 def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=1024)
+def _dumped(text: str) -> str:
+    """A module's source as it counts. Kept: most records rest on the same modules."""
+    return dump(_Plain().visit(ast.parse(text)))
+
+
+@lru_cache(maxsize=1024)
+def _imported(text: str, package: str) -> tuple[str, ...]:
+    """The dotted names that a module's source imports, sorted."""
+    return tuple(sorted(_imports([ast.parse(text)], package)))
 
 
 def _bound(node: ast.stmt) -> set[str]:
@@ -178,10 +191,12 @@ def _reached(statements: Iterable[ast.stmt], path: Path, root: Path) -> dict[str
     package = ".".join(path.resolve().relative_to(root.resolve()).parent.parts)
     todo = sorted(_imports(statements, package))
     found: dict[str, Path] = {}
+    seen: set[str] = set()
     while todo:
         dotted = todo.pop()
-        if not dotted.startswith(("minimind_wiki", "experiments")):
+        if dotted in seen or not dotted.startswith(("minimind_wiki", "experiments")):
             continue
+        seen.add(dotted)
         hit = _file(dotted, root)
         if hit is None or hit[0] in found or hit[0] == "minimind_wiki":
             continue
@@ -190,7 +205,7 @@ def _reached(statements: Iterable[ast.stmt], path: Path, root: Path) -> dict[str
             continue
         found[name] = file
         inside = name if file.name == "__init__.py" else name.rpartition(".")[0]
-        todo.extend(sorted(_imports([_parse(file)], inside)))
+        todo.extend(_imported(file.read_text(encoding="utf-8"), inside))
     return dict(sorted(found.items()))
 
 
@@ -204,7 +219,7 @@ def _measuring(path: Path, root: Path, within: str = "") -> str:
     parts = [dump(_plain(node)) for node in code]
     for name, file in modules(path, root).items():
         if name.startswith(within):
-            parts.append(f"{name}:{dump(_Plain().visit(_parse(file)))}")
+            parts.append(f"{name}:{_dumped(file.read_text(encoding='utf-8'))}")
     return _digest(parts)
 
 
@@ -229,7 +244,7 @@ def view_hash(path: Path, root: Path) -> str:
     said = [ast.get_docstring(node) or "" for node in shown]
     measuring = modules(path, root)
     helpers = [
-        f"{name}:{dump(_Plain().visit(_parse(file)))}"
+        f"{name}:{_dumped(file.read_text(encoding='utf-8'))}"
         for name, file in _reached(view, path, root).items()
         if name.startswith("experiments.") and name not in measuring
     ]

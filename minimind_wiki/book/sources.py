@@ -12,7 +12,7 @@ import textwrap
 from functools import lru_cache
 from pathlib import Path
 
-from minimind_wiki.book import pages
+from minimind_wiki.book import pages, reference
 from minimind_wiki.book.pages import esc
 from minimind_wiki.errors import unknown
 
@@ -91,45 +91,9 @@ def symbol(name: str, text: str | None = None) -> str:
     dotted = f"{module}.{inner}" if inner else module
     shown = text if text is not None else (inner or module)
     return (
-        f'<a class="mm-symbol" href="{pages.relative(reference_page(file) + "#" + dotted)}" '
+        f'<a class="mm-symbol" href="{pages.relative(reference.address(file) + "#" + dotted)}" '
         f'title="{esc(dotted)}"><code>{esc(shown)}</code></a>'
     )
-
-
-def reference_page(file: Path) -> str:
-    """The reference page that shows a file of the package: one page per folder."""
-    parts = file.relative_to(pages.root() / "minimind_wiki").parts
-    return f"reference/{parts[0] if len(parts) > 1 else 'package'}/"
-
-
-def api(folder: str) -> str:
-    """mkdocstrings directives for every public module of a package folder ('model', 'package').
-
-    'package' stands for the modules that lie directly in minimind_wiki/.
-    """
-    top = pages.root() / "minimind_wiki"
-    place = top if folder == "package" else top / folder
-    if not place.is_dir():
-        folders = [p.name for p in top.iterdir() if p.is_dir() and not p.name.startswith("_")]
-        raise pages.fault(str(unknown("package folder", folder, folders)))
-    files = sorted(place.glob("*.py") if folder == "package" else place.rglob("*.py"))
-    shown = [f for f in files if not f.name.startswith("_") or f.name == "__init__.py"]
-    blocks = []
-    for file in shown:
-        if file.name == "__init__.py" and not _defines(file):
-            continue
-        dotted = ".".join(file.relative_to(pages.root()).with_suffix("").parts)
-        blocks.append(f"::: {dotted.removesuffix('.__init__')}\n")
-        if folder == "book":  # long, and no reader comes for its sources: the page stays light
-            blocks[-1] += "    options:\n      show_source: false\n"
-    if not blocks:
-        return f"*Nothing stands in `minimind_wiki/{folder}/` yet.*"
-    return "\n".join(blocks)
-
-
-def _defines(file: Path) -> bool:
-    kinds = (ast.FunctionDef, ast.ClassDef)
-    return any(isinstance(node, kinds) for node in _tree(file, file.stat().st_mtime).body)
 
 
 @lru_cache(maxsize=256)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from minimind_wiki.book import chips, library, pages, records, sources
+from minimind_wiki.book import chips, library, pages, records, reference, sources
 from minimind_wiki.book.macros import MACROS, define_env
 from minimind_wiki.errors import MinimindError
 
@@ -84,7 +84,7 @@ def test_inline_macros_fit_into_quoted_yaml(book: Path) -> None:
         (lambda: sources.code("minimind_wiki.lite.plot:Figur"), ["minimind_wiki"]),
         (lambda: sources.source("snippets/alpha/lb.py"), ["did you mean 'lab.py'"]),
         (lambda: sources.source("snippets/alpha/lab.py", region="no"), ["unknown region"]),
-        (lambda: sources.api("nothing"), ["unknown package folder"]),
+        (lambda: reference.api("nothing"), ["unknown package folder"]),
     ],
 )  # fmt: skip
 def test_wrong_names_stop_the_build(book: Path, call: Callable[[], str], words: list[str]) -> None:

@@ -21,11 +21,26 @@ expect.set_options(timeout=PATIENCE)
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Once, before any worker begins: there is a site, and a Chromium is found or installed."""
+    if hasattr(session.config, "workerinput"):
+        return
+    if not (SITE / "en" / "index.html").exists():
+        pytest.exit("the site is not built: run 'make site' first", returncode=2)
+    try:
+        chromium.executable()
+    except RuntimeError as error:
+        pytest.exit(str(error), returncode=2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long walks first, so that no worker begins one when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def origin() -> Iterator[str]:
     """Address of the served site."""
-    if not (SITE / "en" / "index.html").exists():
-        pytest.exit("the site is not built: run 'make site' first", returncode=2)
     server, _ = serve.start(SITE, port=0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://localhost:{server.server_address[1]}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, SITE, Visit
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 AXE = (ROOT / "web/node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
 PAGES = sorted(
@@ -14,11 +15,15 @@ PAGES = sorted(
     for p in SITE.glob("en/**/index.html")
     if "assets" not in p.parts
 )
+SHARES = 8
+"""The pages are dealt out to so many tests a reader, so that workers have something to share."""
 READERS = [
-    pytest.param({"phone": phone, "dark": dark}, id=f"{'phone' if phone else 'desk'}-{tone}")
-    for phone in (False, True)
-    for dark, tone in ((False, "light"), (True, "dark"))
+    pytest.param({"phone": phone, "dark": dark}, id=f"{'phone-dark' if dark else 'desk-light'}")
+    for phone, dark in ((False, False), (True, True))
 ]
+# What colours can break; axe's other rules read the tree and what of it is shown.
+COLOURS = "{type: 'rule', values: ['color-contrast', 'link-in-text-block']}"
+PALETTE_RULE = re.compile(r"([^{}]*data-md-color-scheme[^{}]*)\{([^{}]*)\}")
 
 
 def test_there_are_pages() -> None:
@@ -26,32 +31,60 @@ def test_there_are_pages() -> None:
     assert "/en/modules/normalization/" in PAGES
 
 
+def violations(page: Page, rules: str = "") -> list[str]:
+    """What axe finds on a page that it was given to."""
+    options = "resultTypes: ['violations']" + (f", runOnly: {rules}" if rules else "")
+    found = page.evaluate(f"axe.run(document, {{{options}}})")["violations"]
+    return [
+        f"{v['id']}: {v['help']} ({len(v['nodes'])}x, {v['nodes'][0]['html'][:120]})" for v in found
+    ]
+
+
+def other_palette(page: Page, dark: bool) -> None:
+    """What a reader's system does in the evening, or in the morning."""
+    page.emulate_media(color_scheme="dark" if dark else "light")
+    scheme = "slate" if dark else "default"
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", scheme)
+
+
+def test_a_palette_changes_colours_and_nothing_else() -> None:
+    """So what axe says of a page's tree in one palette holds in the other."""
+    rules = PALETTE_RULE.findall((SITE / "en/assets/build/book.css").read_text("utf-8"))
+    assert len(rules) > 1
+    for selector, body in rules:
+        for declared in filter(None, (part.strip() for part in body.split(";"))):
+            name = declared.partition(":")[0].strip()
+            assert name.startswith("--") or name == "color-scheme", f"{selector}: {declared}"
+
+
+@pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("visit", READERS, indirect=True)
 def test_every_page_loads_clean_and_accessible(
-    visit: Visit, request: pytest.FixtureRequest
+    visit: Visit, share: int, request: pytest.FixtureRequest
 ) -> None:
     """No console error, nothing from another origin, no sideways scroll, no axe violation.
 
-    The reference is two thirds of the book's bytes, of one template: axe reads it for two of them.
+    Each page is opened on a light desk and on a dark phone, then seen in the other palette, which
+    changes colours only. The reference is half of the book's bytes, of one template: there the
+    palette that it was opened in is enough.
     """
     faults: list[str] = []
-    reader = request.node.callspec.params["visit"]
-    whole = reader["phone"] == reader["dark"]  # desk and light, phone and dark
-    for path in PAGES:
+    dark = request.node.callspec.params["visit"]["dark"]
+    for path in PAGES[share::SHARES]:
         page = visit.open(path)
+        scheme = "slate" if dark else "default"
+        expect(page.locator("body")).to_have_attribute("data-md-color-scheme", scheme)
         wide = page.evaluate(
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         if wide > 0:
             faults.append(f"{path}: scrolls sideways by {wide} px")
-        if whole or "/reference/" not in path:
-            page.evaluate(AXE)  # through the debugger, which the page's own policy does not stop
-            found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-            faults += [
-                f"{path}: {v['id']}: {v['help']} ({len(v['nodes'])}x, "
-                f"{v['nodes'][0]['html'][:120]})"
-                for v in found
-            ]
+        page.evaluate(AXE)  # through the debugger, which the page's own policy does not stop
+        faults += [f"{path}: {found}" for found in violations(page)]
+        if "/reference/" not in path:
+            other_palette(page, not dark)
+            faults += [f"{path}, other palette: {found}" for found in violations(page, COLOURS)]
+            page.emulate_media(color_scheme="dark" if dark else "light")
         faults += [f"{path}: console: {e}" for e in visit.errors]
         visit.errors.clear()
     assert not faults, "\n".join(faults)

@@ -65,6 +65,7 @@ def passed(name: str) -> str:
 
 
 @python
+@pytest.mark.long
 def test_the_quick_path_is_walked_by_keyboard(visit: Visit) -> None:
     """From the front page: a guess, five labs, the exercise, the certificate. No mouse."""
     clock = Clock()
@@ -119,6 +120,7 @@ def rooms(path: str) -> list[tuple[str, list[str], list[str]]]:
 
 
 @python
+@pytest.mark.long
 def test_the_systematic_path_can_be_done(visit: Visit) -> None:
     """Every lab runs, every exercise passes with its solution, the certificate is whole."""
     clock = Clock()

@@ -19,6 +19,8 @@ from playwright.sync_api import Browser, Page, expect
 from minimind_wiki.infer import load_model_folder, save_model_folder
 
 pytest.importorskip("streamlit")
+# One worker for all of them: each that has one starts a server with a model, and a page before it.
+pytestmark = pytest.mark.xdist_group("webui")
 
 ROOT = Path(__file__).resolve().parents[2]
 

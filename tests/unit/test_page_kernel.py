@@ -1,11 +1,13 @@
 """The engine's kernel is what its source says."""
 
 import hashlib
-import importlib.metadata
 import importlib.util
 from pathlib import Path
 
 import pytest
+
+from minimind_wiki.book import zig
+from minimind_wiki.errors import MinimindError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,11 +27,17 @@ def test_the_committed_kernel_has_the_hash_that_stands_beside_it():
 
 def test_the_committed_kernel_is_rebuilt_to_the_same_bytes():
     build = builder()
-    try:
-        found = importlib.metadata.version("ziglang")
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip(f"needs ziglang=={build.ZIG} to compile: pip install it")
-    assert found == build.ZIG
+    if zig.installed() is None:
+        pytest.skip(f"needs ziglang=={zig.wanted()} to compile: pip install it")
     assert build.compile_engine() == build.LIBRARY.read_bytes(), (
         "engine.c and engine.wasm differ: run python web/native/build.py and commit"
     )
+
+
+def test_another_compiler_is_refused_with_the_version_that_is_wanted(monkeypatch):
+    monkeypatch.setattr(zig, "installed", lambda: "0.1.0")
+    with pytest.raises(MinimindError, match=rf"0\.1\.0 is installed: .*=={zig.wanted()}"):
+        zig.compiler()
+    monkeypatch.setattr(zig, "installed", lambda: None)
+    with pytest.raises(MinimindError, match="none is installed"):
+        builder().compile_engine()

@@ -1,8 +1,8 @@
 """Build minimind_wiki/lite/kernel/_kernels_wasm.so from kernels.c, to the same bytes every time.
 
-The compiler is the PyPI package `ziglang` at one exact version: clang and wasm-ld without
-emscripten. The result is committed, so a reader needs no compiler; tests/unit/test_lite_kernel.py
-builds it again where ziglang is installed and compares the bytes.
+The compiler is that of `minimind_wiki.book.zig`, without emscripten. The result is committed, so a
+reader needs no compiler; tests/unit/test_lite_kernel.py builds it again where ziglang is installed
+and compares the bytes.
 
 Run: python web/python/build_kernel.py
 """
@@ -11,49 +11,33 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+from minimind_wiki.book import zig
+from minimind_wiki.errors import MinimindError
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "minimind_wiki" / "lite" / "kernel" / "kernels.c"
 LIBRARY = SOURCE.with_name("_kernels_wasm.so")
-ZIG = "0.17.0"
+FLAGS = (
+    *("-fPIC", "-O2", "-fvisibility=hidden", "-msimd128", "-ffreestanding", "-fno-builtin"),
+    *("-Wall", "-Werror"),
+)
 
 
 def compile_kernel(target: Path) -> str:
     """Compile and link the kernel into `target`; return its sha256."""
+    words = zig.compiler()
     with tempfile.TemporaryDirectory() as folder:
         # The compiler runs inside the folder on a bare file name, so that no path of this machine
         # can get into the bytes.
         (Path(folder) / "kernels.c").write_bytes(SOURCE.read_bytes())
-        zig = [sys.executable, "-m", "ziglang"]
-        flags = [
-            "-fPIC",
-            "-O2",
-            "-fvisibility=hidden",
-            "-msimd128",
-            "-ffreestanding",
-            "-fno-builtin",
-            "-Wall",
-            "-Werror",
-        ]
+        compile_ = ["cc", "-target", "wasm32-emscripten", *FLAGS, "-c", "kernels.c"]
+        link = ["--experimental-pic", "-shared", "--no-entry", "-Bsymbolic", "--strip-debug"]
         steps = (
-            [
-                *zig,
-                "cc",
-                "-target",
-                "wasm32-emscripten",
-                *flags,
-                "-c",
-                "kernels.c",
-                "-o",
-                "kernels.o",
-            ],
-            [
-                *[*zig, "wasm-ld", "--experimental-pic", "-shared", "--no-entry", "-Bsymbolic"],
-                *["--strip-debug", "-o", "out.so", "kernels.o"],
-            ],
+            [*words, *compile_, "-o", "kernels.o"],
+            [*words, "wasm-ld", *link, "-o", "out.so", "kernels.o"],
         )
         for step in steps:
             subprocess.run(step, cwd=folder, check=True)
@@ -65,15 +49,10 @@ def compile_kernel(target: Path) -> str:
 def main() -> int:
     """Build the committed library."""
     try:
-        from importlib.metadata import version
-
-        found = version("ziglang")
-    except ModuleNotFoundError:
-        found = "none"
-    if found != ZIG:
-        print(f"build_kernel: needs ziglang {ZIG} (found: {found}): pip install ziglang=={ZIG}")
+        digest = compile_kernel(LIBRARY)
+    except MinimindError as error:
+        print(f"build_kernel: {error}")
         return 1
-    digest = compile_kernel(LIBRARY)
     print(f"{LIBRARY.relative_to(ROOT)}: {LIBRARY.stat().st_size} bytes, sha256 {digest}")
     return 0
 
