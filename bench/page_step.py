@@ -2,8 +2,8 @@
 
 Drives the page's own worker, as `train_page.py` does, with the program of the playground and a
 stopwatch around what lite calls (`page_step_watch.py`). Prints the share of each operation in a
-step, forward and backward, and the share inside each C kernel. With `--turns` it compares steps with
-lite's fused RMSNorm and with the formula written out, one after the other in one run
+step, forward and backward, and the share inside each C kernel. With `--turns` it compares steps
+with lite's fused RMSNorm and with the formula written out, one after the other in one run
 (`page_step_turns.py`). Run after `make web`:
 
     python bench/page_step.py                       # one minute
