@@ -2,8 +2,9 @@
 
 Drives the page's own worker, as `train_page.py` does, with the program of the playground and a
 stopwatch around what lite calls (`page_step_watch.py`). Prints the share of each operation in a
-step, forward and backward. With `--turns` it compares steps with lite's fused RMSNorm and with the
-formula written out, one after the other in one run (`page_step_turns.py`). Run after `make web`:
+step, forward and backward, and the share inside each C kernel. With `--turns` it compares steps
+with lite's fused RMSNorm and with the formula written out, one after the other in one run
+(`page_step_turns.py`). Run after `make web`:
 
     python bench/page_step.py                       # one minute
     python bench/page_step.py --turns
@@ -74,6 +75,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     for name, (milliseconds, share) in shares([step["spent"] for step in steps]).items():
         print(f"{milliseconds:8.2f} ms {share:7.1%}  {name}")
+    whole = sum(sum(step["spent"].values()) for step in steps)
+    kernels = shares([step["inside"] for step in steps])
+    print("of this inside the kernels:")
+    for name, (milliseconds, _) in kernels.items():
+        print(f"{milliseconds:8.2f} ms {milliseconds / 1000 * len(steps) / whole:7.1%}  {name}")
     return 0
 
 

@@ -2,16 +2,17 @@
 """Runs in the page, after the program: a stopwatch around what lite calls. See page_step.py.
 
 While an operation works its name is on top of `working`; the functions that pass its gradient back
-are booked under the same name, as "backward".
+are booked under the same name, as "backward". Beside that the seconds inside each C kernel are
+added up, whoever called it: the rest is numpy and Python.
 """
 
 import time
 
-from minimind_wiki.lite import optim
+from minimind_wiki.lite import kernel, optim
 from minimind_wiki.lite.autograd import Node
 from minimind_wiki.lite.nn import functional, utils
 
-working, spent, since = ["other operations"], {}, [0.0]
+working, spent, since, inside = ["other operations"], {}, [0.0], {}
 
 
 def book():
@@ -33,7 +34,13 @@ def timed(name, fn):
     return run
 
 
-plain_record, plain_train = Node.record, train
+plain_record, plain_train, plain_call = Node.record, train, kernel._call
+
+
+def call(name, *arguments):
+    began = time.perf_counter()
+    plain_call(name, *arguments)
+    inside[name] = inside.get(name, 0.0) + time.perf_counter() - began
 
 
 def record(self, data, *inputs):
@@ -55,11 +62,12 @@ def train(model, text, knobs):
     for kind in (optim.AdamW, optim.Muon):
         kind.step = timed(kind.__name__, kind.step)
     Node.backward = timed("the walk of backward", Node.backward)
-    Node.record = record
+    Node.record, kernel._call = record, call
     for event in plain_train(model, text, knobs):
         if "loss" in event:
             book()
-            event["spent"] = dict(spent)
+            event |= {"spent": dict(spent), "inside": dict(inside)}
         spent.clear()
+        inside.clear()
         since[0] = time.perf_counter()
         yield event

@@ -17,7 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from minimind_wiki.book import checks, library, lint, notebooks, offline, pages, policy, skeleton
+from minimind_wiki.book import (
+    checks,
+    library,
+    lint,
+    notebooks,
+    offline,
+    pages,
+    policy,
+    sheets,
+    skeleton,
+)
 from minimind_wiki.errors import MinimindError
 
 PACKAGE_HOME = Path(__file__).resolve().parents[2]
@@ -189,14 +199,15 @@ def finish(site: Path, say: Say = print) -> None:
         f"User-agent: *\nAllow: /\nSitemap: {base.rstrip('/')}/sitemap.xml\n", encoding="utf-8"
     )
     (site / ".nojekyll").write_text("", encoding="utf-8")
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        mended = sheets.deferred(fewer_spans(theme_repairs(text)))
+        if mended != text:
+            page.write_text(mended, encoding="utf-8")
+    sheets.join(site / LANGUAGE)
     not_found = site / LANGUAGE / "404.html"
     if not_found.is_file():
         shutil.copyfile(not_found, site / "404.html")
-    for page in site.rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        mended = fewer_spans(theme_repairs(text))
-        if mended != text:
-            page.write_text(mended, encoding="utf-8")
     policy.apply(site)
     for index in site.glob("*/search/search_index.json"):
         index.write_text(slim_search(index.read_text(encoding="utf-8")), encoding="utf-8")

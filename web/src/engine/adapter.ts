@@ -2,7 +2,9 @@
 
 import { EngineError } from "./api";
 import type { AdapterFile } from "./format";
-import { MOST_RANK, type LowRank, type Model } from "./model";
+import { MOST_RANK, type Placed } from "./model";
+import type { Model } from "./model";
+import type { Session } from "./session";
 import type { Linear } from "./weights";
 
 /** The matrices that an adapter may change, by their names. */
@@ -15,8 +17,12 @@ function matrices(model: Model): Map<string, Linear> {
   return found;
 }
 
-/** Place an adapter beside its model. EngineError where it belongs to another one. */
-export function placeAdapter(file: AdapterFile, model: Model, modelHash: string): LowRank {
+/**
+ * Place an adapter beside its model, in the place of an earlier one of this name. EngineError where it
+ * belongs to another model; the earlier one then stays.
+ */
+export function placeAdapter(id: string, file: AdapterFile, session: Session, modelHash: string): void {
+  const { model } = session;
   if (file.base && file.base !== modelHash) throw new EngineError("The adapter was made for other weights than these; load the model that it belongs to.", "damaged");
   const known = matrices(model);
   const names = new Set([...file.tensors.keys()].map((name) => name.replace(/\.lora_[AB]$/, "")));
@@ -33,11 +39,15 @@ export function placeAdapter(file: AdapterFile, model: Model, modelHash: string)
     plan.push([name, a.values as Float32Array, b.values as Float32Array]);
     bytes += a.values.byteLength + b.values.byteLength;
   }
-  let at = model.take(bytes);
+  session.drop(id);
+  const start = model.take(bytes);
+  let at = start;
   const put = (values: Float32Array): number => {
     model.arena.floats(at, values.length).set(values);
     at += values.byteLength;
     return at - values.byteLength;
   };
-  return { scale: file.scale, layers: new Map(plan.map(([name, a, b]) => [name, { a: put(a), b: put(b), rank: file.rank }])) };
+  const layers = new Map(plan.map(([name, a, b]) => [name, { a: put(a), b: put(b), rank: file.rank }]));
+  session.forget();
+  session.adapters.set(id, { scale: file.scale, layers, at: start, end: at } satisfies Placed);
 }

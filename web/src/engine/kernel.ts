@@ -80,6 +80,11 @@ export class Arena {
     this.end = at;
   }
 
+  /** Copy bytes from one address to another; they may overlap. */
+  move(from: number, to: number, bytes: number): void {
+    new Uint8Array(this.kernel.memory.buffer).copyWithin(to, from, from + bytes);
+  }
+
   get size(): number {
     return this.end;
   }

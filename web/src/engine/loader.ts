@@ -31,6 +31,7 @@ export interface Loaded {
 }
 
 type Tell = (progress: Progress) => void;
+type Own = Extract<Source, { kind: "files" }>;
 const TOKENIZER = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 const SEED = 0;
 
@@ -57,26 +58,38 @@ export class Loader {
     this.models.set(model.id, new Shared(() => Promise.resolve(model)));
   }
 
+  /** Forget a model; what an adapter held of its model's memory is given back. */
   drop(id: string): void {
+    this.release(this.models.get(id)?.value);
     this.models.delete(id);
   }
 
   load(source: Source, tell?: Tell, signal?: AbortSignal): Promise<Loaded> {
     if (source.kind === "files") {
       const id = `own:${source.name}`;
+      const before = this.models.get(id);
       this.models.delete(id);
-      return this.once(id, (all, stop) => this.fromFiles(id, source, all, stop), tell, signal);
+      const renew = async (all: Tell, stop: AbortSignal): Promise<Loaded> => {
+        const made = await this.fromFiles(id, source, all, stop);
+        this.release(before?.value, made.session);
+        return made;
+      };
+      return this.once(id, renew, tell, signal, before);
     }
     return this.once(source.id, (all, stop) => this.fromSite(source.id, all, stop), tell, signal);
   }
 
-  /** A load that fails is forgotten, so that it can be tried again. */
-  private once(id: string, work: (tell: Tell, signal: AbortSignal) => Promise<Loaded>, tell?: Tell, signal?: AbortSignal): Promise<Loaded> {
+  /** A load that fails is forgotten, so that it can be tried again; what had the name `before` has it again. */
+  private once(id: string, work: (tell: Tell, signal: AbortSignal) => Promise<Loaded>, tell?: Tell, signal?: AbortSignal, before?: Shared<Loaded>): Promise<Loaded> {
     let load = this.models.get(id);
     if (!load || load.stopped) {
       const fresh = (load = new Shared(work));
       this.models.set(id, fresh);
-      fresh.answer.catch(() => this.models.get(id) === fresh && this.models.delete(id));
+      fresh.answer.catch(() => {
+        if (this.models.get(id) !== fresh) return;
+        if (before && stands(before.value)) this.models.set(id, before);
+        else this.models.delete(id);
+      });
     }
     return load.join(tell, signal);
   }
@@ -117,7 +130,16 @@ export class Loader {
     return adapted(entry, base, readAdapter(bin));
   }
 
-  private async fromFiles(id: string, { name, files, onto }: Extract<Source, { kind: "files" }>, tell?: Tell, signal?: AbortSignal): Promise<Loaded> {
+  /** Take an adapter out of the memory of its model, unless another one stands on it or takes its place there. */
+  private release(gone: Loaded | undefined, heir?: Session): void {
+    if (gone?.base === undefined || gone.session === heir) return;
+    const { id, session } = gone;
+    const onIt = ({ value }: Shared<Loaded>): boolean =>
+      value !== undefined && value.id !== id && value.session === session && value.edits.some((edit) => edit.kind === "adapter" && edit.id === id);
+    if (![...this.models.values()].some(onIt)) session.drop(id);
+  }
+
+  private async fromFiles(id: string, { name, files, onto }: Own, tell?: Tell, signal?: AbortSignal): Promise<Loaded> {
     requireSimd();
     const { bin, adapter, beside, name: folder } = await this.site.openFiles(files, tell, signal);
     const model = async (id: string, title: string): Promise<Loaded> => {
@@ -150,12 +172,15 @@ export class Loader {
   }
 }
 
+/** Whether what was loaded can still be run: of an adapter that its session has it. */
+function stands(model: Loaded | undefined): boolean {
+  return model !== undefined && (model.base === undefined || model.session.adapters.has(model.id));
+}
+
 /** The base with an adapter on it, under a name of its own; they share what they hold. */
 function adapted(named: { id: string; title: string }, base: Loaded, file: AdapterFile): Loaded {
   const { session } = base;
-  const placed = placeAdapter(file, session.model, base.hash);
-  session.forget();
-  session.adapters.set(named.id, placed);
+  placeAdapter(named.id, file, session, base.hash);
   return { ...base, id: named.id, title: named.title, base: base.id, edits: [...base.edits, { kind: "adapter", id: named.id, scale: 1 }] };
 }
 

@@ -38,6 +38,9 @@ export interface Hooks {
 /** A change to some matrices that can be switched on and off: a LoRA in the kernel's memory. */
 export interface LowRank { layers: Map<string, { a: number; b: number; rank: number }>; scale: number }
 
+/** One that has its memory from `take`, from `at` to `end`. */
+export interface Placed extends LowRank { at: number; end: number }
+
 /** The most that a LoRA may be wide in the middle. */
 export const MOST_RANK = 1024;
 
@@ -103,6 +106,22 @@ export class Model {
     const at = this.arena.take(bytes);
     this.cache = this.arena.take(0);
     return at;
+  }
+
+  /** Give back the memory of an adapter: the others that lie behind it move up. */
+  give(gone: Placed, others: Iterable<Placed>): void {
+    this.adapters = [];
+    this.length = this.room = 0;
+    const behind = [...others].filter(({ at }) => at > gone.at).sort((a, b) => a.at - b.at);
+    this.arena.cut(gone.at);
+    for (const one of behind) {
+      const to = this.arena.take(one.end - one.at);
+      const moved = to - one.at;
+      this.arena.move(one.at, to, one.end - one.at);
+      for (const part of one.layers.values()) (part.a += moved), (part.b += moved);
+      (one.at += moved), (one.end += moved);
+    }
+    this.cache = this.arena.take(0);
   }
 
   /**

@@ -6,14 +6,14 @@
  */
 
 import { EngineError, type Edit } from "./api";
-import { CHUNK, type Hooks, type LowRank, type Model } from "./model";
+import { CHUNK, type Hooks, type LowRank, type Model, type Placed } from "./model";
 
 /** An edit's effect: what hooks do, which adapters are on, and a name for both together. */
 interface Change { name: string; hooks: Hooks; adapters: LowRank[] }
 type Patch = Extract<Edit, { kind: "patch" }>;
 
 export class Session {
-  readonly adapters = new Map<string, LowRank>();
+  readonly adapters = new Map<string, Placed>();
   private read: number[] = [];
   private under = "";
   /** Where patches come from: the stream of one other text, (L+1) arrays of T · D. */
@@ -56,9 +56,19 @@ export class Session {
     return this.model.logits(this.last - keep, keep);
   }
 
+  /** Take an adapter out, and what it held. */
+  drop(id: string): void {
+    const gone = this.adapters.get(id);
+    if (!gone) return;
+    this.adapters.delete(id);
+    this.model.give(gone, this.adapters.values());
+    this.forget();
+  }
+
   /** Forget what was read: what the model holds has changed. */
   forget(): void {
     this.read = [];
+    this.source = { name: "", stream: [] };
     this.model.length = 0;
   }
 

@@ -13,10 +13,12 @@ export class Shared<Kind> {
   private readonly listeners = new Set<Tell>();
   private waiting = 0;
   private done = false;
+  /** The answer, once it is there. */
+  value: Kind | undefined;
 
   constructor(work: (tell: Tell, signal: AbortSignal) => Promise<Kind>) {
     this.answer = work((progress) => this.listeners.forEach((tell) => tell(progress)), this.stop.signal);
-    this.answer.then(() => (this.done = true), () => (this.done = true));
+    this.answer.then((value) => ((this.value = value), (this.done = true)), () => (this.done = true));
   }
 
   /** True once all have left: who comes now must begin anew. */

@@ -37,12 +37,12 @@ export function chatView(host: Host, state: ViewState): View {
     host.changed();
     sizes();
   } });
-  const pick = picker(host.session, state.model, (model) => {
+  const pick = picker(host.session, host.life, state.model, (model) => {
     state.model = model;
     host.changed();
     host.session.refresh();
   });
-  const adapter = strength(host.session, state, () => host.changed());
+  const adapter = strength(host.session, host.life, state, () => host.changed());
   const element = h("div", { class: "mm-pane", "data-pane": "chat" },
     h("div", { class: "mm-row" }, pick, h("div", { class: "mm-knob mm-knob--toggle" }, drafts, h("label", { for: drafts.id }, "A smaller model guesses ahead"))),
     adapter,
@@ -174,6 +174,6 @@ export function chatView(host: Host, state: ViewState): View {
     drafts.disabled = !able;
   }
 
-  host.session.watch(sizes);
+  host.session.watch(sizes, host.life);
   return { element, stop: () => abort?.abort() };
 }

@@ -35,13 +35,13 @@ export function inspectView(host: Host, state: ViewState): View {
     changed: (ask) => { state.ask = ask; state.path = []; host.changed(); },
     run: () => void fresh(),
   });
-  const pick = picker(host.session, state.model, (model) => {
+  const pick = picker(host.session, host.life, state.model, (model) => {
     if (model !== state.model) state.path = [];
     state.model = model;
     host.changed();
     host.session.refresh();
   });
-  const adapter = strength(host.session, state, () => {
+  const adapter = strength(host.session, host.life, state, () => {
     state.path = [];
     host.changed();
     if (drawn.length) void run();
@@ -223,7 +223,7 @@ export function inspectView(host: Host, state: ViewState): View {
     size.textContent = told ? `The first answer ${told}.` : "";
   }
 
-  host.session.watch(sizes);
+  host.session.watch(sizes, host.life);
   talk();
   select(-1, false);
   return {

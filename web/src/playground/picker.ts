@@ -6,8 +6,8 @@ import type { Session } from "./session";
 /** What is taken where a link names a model that is not here, such as a reader's own. */
 const USUAL = "world-tiny-chat";
 
-/** A select of all models with its label. */
-export function picker(session: Session, start: string, chosen: (model: string) => void): HTMLElement {
+/** A select of all models with its label, kept in step while `life` lasts. */
+export function picker(session: Session, life: AbortSignal, start: string, chosen: (model: string) => void): HTMLElement {
   const id = uid("mm-pick");
   const note = h("p", { class: "mm-hint", role: "status" });
   const select = h("select", { id, class: "mm-select", "data-pick": "model", onchange: () => {
@@ -26,7 +26,7 @@ export function picker(session: Session, start: string, chosen: (model: string) 
       chosen(wanted);
     }
     select.value = wanted;
-  });
+  }, life);
   return h("div", { class: "mm-field" }, h("label", { for: id }, "Model"), select, note);
 }
 

@@ -29,7 +29,7 @@ export function startPlayground(root: HTMLElement, engine: ModelEngine, recorded
   let written: number[] = [];
   const later = debounce(write, QUIET);
   let gone = false; // the address belongs to the next page then
-  const host: Host = {
+  const host: Omit<Host, "life"> = {
     session,
     say: (line) => { status.textContent = line; },
     changed: remember,
@@ -39,11 +39,11 @@ export function startPlayground(root: HTMLElement, engine: ModelEngine, recorded
       go("inspect");
     },
   };
-  const make: Record<Tab, () => View> = {
-    stages: () => stagesView(host, state.stages, recorded),
-    chat: () => chatView(host, state.chat),
-    inspect: () => inspectView(host, state.inspect),
-    reshape: () => reshapeView(host, state.reshape),
+  const make: Record<Tab, (host: Host) => View> = {
+    stages: (host) => stagesView(host, state.stages, recorded),
+    chat: (host) => chatView(host, state.chat),
+    inspect: (host) => inspectView(host, state.inspect),
+    reshape: (host) => reshapeView(host, state.reshape),
   };
   const panel = (name: Tab): HTMLElement => h("div", { class: "mm-panel", "data-panel": name });
   const panels: Record<Tab, HTMLElement> = { stages: panel("stages"), chat: panel("chat"), inspect: panel("inspect"), reshape: panel("reshape") };
@@ -59,8 +59,9 @@ export function startPlayground(root: HTMLElement, engine: ModelEngine, recorded
   function go(name: Tab): void {
     state.tab = name;
     if (!views.has(name)) {
-      const view = make[name]();
-      views.set(name, view);
+      const life = new AbortController();
+      const view = make[name]({ ...host, life: life.signal });
+      views.set(name, { ...view, stop: () => (life.abort(), view.stop?.()) });
       panels[name].replaceChildren(view.element);
     }
     bar.open(name);

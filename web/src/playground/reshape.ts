@@ -30,7 +30,7 @@ export function reshapeView(host: Host, state: ViewState): View {
     changed: (ask) => { state.ask = ask; state.path = []; host.changed(); },
     run: () => void look(),
   });
-  const pick = picker(host.session, state.model, (model) => {
+  const pick = picker(host.session, host.life, state.model, (model) => {
     const other = model !== state.model;
     state.model = model;
     if (other) state.path = [];
@@ -38,7 +38,7 @@ export function reshapeView(host: Host, state: ViewState): View {
     host.session.refresh();
     if (other && raw) void look();
   });
-  const adapter = strength(host.session, state, () => {
+  const adapter = strength(host.session, host.life, state, () => {
     host.changed();
     if (raw) void look();
   });
@@ -122,7 +122,7 @@ export function reshapeView(host: Host, state: ViewState): View {
     size.textContent = text ? `The first look ${text}; after it the sliders need no model.` : "";
   }
 
-  host.session.watch(sizes);
+  host.session.watch(sizes, host.life);
   told.textContent = "One pass of the model gives the odds of every token. The sliders then reshape them at once.";
   return {
     element,

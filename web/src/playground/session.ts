@@ -12,7 +12,7 @@ export class Session {
   private list: Shipped[] = [];
   private own: ModelInfo[] = [];
   private line: Promise<unknown> = Promise.resolve();
-  private told: (() => void)[] = [];
+  private told = new Set<() => void>();
 
   constructor(readonly engine: ModelEngine) {}
 
@@ -31,9 +31,18 @@ export class Session {
     return [...this.list, ...this.own].map(({ id, title }) => ({ id, title }));
   }
 
-  watch(changed: () => void): void {
-    this.told.push(changed);
+  /** Call `changed` now, and after each change until the life of who asks has ended. */
+  watch(changed: () => void, life: AbortSignal): void {
+    if (!life.aborted) {
+      this.told.add(changed);
+      life.addEventListener("abort", () => this.told.delete(changed), { once: true });
+    }
     changed();
+  }
+
+  /** How many watch. */
+  get watched(): number {
+    return this.told.size;
   }
 
   info(model: string): ModelInfo | undefined {

@@ -16,6 +16,8 @@ export interface Recorded { prompt: string; most: number; stages: RecordedStage[
 export interface View { element: HTMLElement; shown?(): void; stop?(): void }
 export interface Host {
   session: Session;
+  /** Ends when the view is taken away. */
+  life: AbortSignal;
   say(line: string): void;
   changed(): void;
   /** Open the inspector on this; what is not named stands at its default, the sampling as it was. */
@@ -149,7 +151,7 @@ export function stagesView(host: Host, state: ViewState, recorded: Recorded): Vi
   host.session.watch(() => {
     const text = host.session.sizeText(ids);
     size.textContent = text ? `Until then you see a recorded run. Running ${text}.` : "";
-  });
+  }, host.life);
   begin(recorded.stages);
   measure();
   show(pinned);

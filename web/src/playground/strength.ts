@@ -7,8 +7,8 @@ import type { Session } from "./session";
 import { SCALE } from "./state";
 import type { ViewState } from "./state";
 
-/** The slider; hidden while the model of the view is no adapter. `moved` is called after the state has the value. */
-export function strength(session: Session, state: ViewState, moved: () => void): HTMLElement {
+/** The slider; hidden while the model of the view is no adapter, as long as `life` lasts. `moved` is called after the state has the value. */
+export function strength(session: Session, life: AbortSignal, state: ViewState, moved: () => void): HTMLElement {
   const knob = {
     name: "scale", label: "Strength of the adapter", type: "range" as const, default: 1, ...SCALE,
     help: "This model is another one and a low-rank change. 0 leaves the other one as it was, 1 is as it was trained.",
@@ -19,7 +19,7 @@ export function strength(session: Session, state: ViewState, moved: () => void):
   });
   panel.element.querySelector("input")!.dataset.knob = "lora";
   const element = h("div", { class: "mm-strength" }, panel.element);
-  session.watch(() => { element.hidden = !session.adapts(state.model); });
+  session.watch(() => { element.hidden = !session.adapts(state.model); }, life);
   return element;
 }
 

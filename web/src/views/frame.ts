@@ -28,14 +28,14 @@ export class Frame {
   private link = h("button", { type: "button", class: "mm-link", "data-action": "link", onclick: () => void this.copy() }, "Copy link");
   private count = h("span", { class: "mm-view__count", role: "status" });
 
-  constructor(private spec: ViewSpec, private session: Session, private state: ViewState, make: (change: Change) => Body) {
+  constructor(private spec: ViewSpec, private session: Session, private state: ViewState, life: AbortSignal, make: (change: Change) => Body) {
     const body = make(this.change);
     this.body = body;
     const inputs = [this.textField("Text", "ask")];
     if (spec.show === "patch") inputs.push(this.textField("Other text: vectors of its pass are put in", "other"));
     this.element.append(
       h("div", { class: "mm-view__controls" }, ...inputs,
-        h("div", { class: "mm-row" }, picker(session, state.model, (model) => this.change({ model })), this.count,
+        h("div", { class: "mm-row" }, picker(session, life, state.model, (model) => this.change({ model })), this.count,
           this.form, this.link,
           h("button", { type: "button", class: "mm-link", "data-action": "reset", onclick: () => this.reset() }, "Reset"))),
       body.element,

@@ -29,6 +29,7 @@ export function upgrade(root: HTMLElement): () => void {
     return () => undefined;
   }
   const { show } = data;
+  const life = new AbortController();
   const status = statusLine();
   const open = h("button", { type: "button", class: "mm-button", "data-action": "open-live", onclick: () => void start() },
     `Open the live model (${bytes(data.bytes)}, once)`);
@@ -51,7 +52,7 @@ export function upgrade(root: HTMLElement): () => void {
         open.disabled = false;
         return;
       }
-      const frame = new Frame(data, session, state, BODIES[show as Exclude<Show, "cache">]);
+      const frame = new Frame(data, session, state, life.signal, BODIES[show as Exclude<Show, "cache">]);
       actions.before(frame.element);
       still.remove();
       root.querySelector<HTMLElement>(".mm-view__prompt")?.remove();
@@ -66,5 +67,5 @@ export function upgrade(root: HTMLElement): () => void {
     }
   }
 
-  return () => undefined;
+  return () => life.abort();
 }

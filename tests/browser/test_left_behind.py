@@ -1,0 +1,83 @@
+"""What a page leaves behind: views that were taken away, and pages that were left, are freed."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import SITE, Visit
+from playwright.sync_api import CDPSession, Page, expect
+
+pytestmark = pytest.mark.skipif(
+    not (SITE / "en/assets/build/lm/models.json").exists(),
+    reason="the site was built without trained models, so the playground has none",
+)
+KINDS = ("HTMLSelectElement", "HTMLTextAreaElement", "HTMLInputElement")
+
+
+def alive(session: CDPSession) -> dict[str, int]:
+    """How many elements of each kind the page's memory holds, shown or not, after collecting."""
+    found = {}
+    for kind in KINDS:
+        prototype = session.send("Runtime.evaluate", {"expression": f"{kind}.prototype"})
+        made = session.send(
+            "Runtime.queryObjects", {"prototypeObjectId": prototype["result"]["objectId"]}
+        )
+        count = session.send(
+            "Runtime.callFunctionOn",
+            {"objectId": made["objects"]["objectId"], "returnByValue": True,
+             "functionDeclaration": "function () { return this.length; }"},
+        )  # fmt: skip
+        session.send("Runtime.releaseObject", {"objectId": made["objects"]["objectId"]})
+        found[kind] = count["result"]["value"]
+    return found
+
+
+def tour(page: Page) -> None:
+    """Open every view of the playground once."""
+    for tab in ("chat", "inspect", "reshape", "stages"):
+        page.locator(f"[data-tab={tab}]").click()
+        expect(page.locator(f"[data-pane={tab}]")).to_be_visible()
+
+
+def playground(page: Page) -> None:
+    """The playground, live, with its models in the pickers."""
+    page.wait_for_selector(".mm-playground[data-live]")
+    tour(page)
+    expect(page.locator("[data-pane=chat] select option").first).to_be_attached()
+
+
+def test_views_that_are_replaced_are_freed(visit: Visit) -> None:
+    page = visit.open("/en/playground/")
+    session = page.context.new_cdp_session(page)
+    playground(page)
+    before = alive(session)
+    for turn in range(3):  # a link of this page, as by Back or Forward: all views are made anew
+        page.evaluate(
+            "query => { history.replaceState(history.state, '', query);"
+            " dispatchEvent(new PopStateEvent('popstate', {state: history.state})); }",
+            f"?tab=chat&t=0.{turn + 1}",
+        )
+        expect(page.locator("[data-tab=chat]")).to_have_attribute("aria-selected", "true")
+        tour(page)
+    assert alive(session) == before
+    visit.assert_clean()
+
+
+def test_a_page_that_was_left_is_freed(visit: Visit) -> None:
+    page = visit.open("/en/playground/")
+    session = page.context.new_cdp_session(page)
+
+    def away_and_back() -> None:
+        playground(page)
+        page.evaluate("window.stays = true")
+        page.locator("a.md-logo").first.click()
+        expect(page.locator(".mm-home")).to_be_visible()
+        page.go_back()
+        playground(page)
+        assert page.evaluate("window.stays"), "the page was loaded anew, so this test left nothing"
+
+    away_and_back()
+    before = alive(session)
+    for _ in range(3):
+        away_and_back()
+    assert alive(session) == before
+    visit.assert_clean()
