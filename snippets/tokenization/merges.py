@@ -17,7 +17,7 @@ TEXTS = {
     "code": "for row in rows:\n    for cell in row:\n        cell.draw()\n",
     "numbers": "1999 2000 2001 2019 2020 2021 2024 2025 12000 20000",
 }
-PIECES = re.compile(r" ?[^\W\d_]+| ?\d+| ?[^\w\s]+|\s+(?!\S)|\s+")
+PIECES = re.compile(r" ?[^\W\d_]+| ?\d+| ?(?:[^\w\s]|_)+|\s+(?!\S)|\s+")
 
 
 def merged(word, pair):
@@ -66,4 +66,7 @@ def run(text="rhyme", merges=4, cut=True):
     lines = [f"{n:2}. {shown(a)} + {shown(b)} → {shown(a + b)}   ({times}×)"
              for n, ((a, b), times) in enumerate(done, 1)]  # fmt: skip
     tokens = " | ".join(shown(token) for word in history[-1] for token in word)
-    return {"figure": Figure([next_pairs, fall]), "text": "\n".join([*lines, "", tokens])}
+    if not first:
+        lines.append("No pair is left: every piece is one token.")
+    panels = [next_pairs, fall] if first else [fall]
+    return {"figure": Figure(panels), "text": "\n".join([*lines, "", tokens])}
