@@ -23,7 +23,7 @@ export function neuronsBody(change: Change): Body {
   const layers = h("select", { id: ids.layer, class: "mm-select", "data-pick": "layer", onchange: () => change({ layer: Number(layers.value) }) });
   const keep = h("input", { id: ids.keep, class: "mm-q__number", type: "text", inputMode: "numeric", autocomplete: "off", "data-field": "neuron", placeholder: "none" });
   const note = h("p", { class: "mm-view__line", role: "status" });
-  const strip = new Strip("Tokens: choose one to rank the neurons by", (at) => change({ at }));
+  const strip = new Strip("Tokens: choose one to rank the neurons by", (at) => change({ at }), false);
   const line = h("p", { class: "mm-view__line", "aria-live": "polite" });
   const table = h("table", { class: "mm-lens mm-lens--numbers mm-neurons" });
   const scroll = h("div", { class: "mm-table-scroll", tabIndex: 0, role: "group", "aria-label": "Neurons that fire most, by token" }, table);
@@ -60,7 +60,7 @@ export function neuronsBody(change: Change): Body {
       `${texts[i] ?? ""}: neuron ${focus.neuron} holds ${figure(focus.values[i] ?? 0)}`);
     line.replaceChildren(
       h("b", {}, `Neuron ${focus.neuron}`), ` (the bars) holds ${figure(focus.values[found.at] ?? 0)} here, and most at `,
-      h("code", {}, shown(texts[peak(focus.values)] ?? "")), `. So its value raises ${focus.raises.map((text) => `“${shown(text)}”`).join(", ")}.`);
+      h("code", {}, shown(texts[peak(focus.values)] ?? "")), `. With the sign that it has here its value raises ${focus.raises.map((text) => `“${shown(text)}”`).join(", ")}.`);
     const focused = table.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset.neuron : undefined;
     table.replaceChildren(
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "neuron"),
@@ -73,6 +73,8 @@ export function neuronsBody(change: Change): Body {
         }, String(neuron))),
         ...values.map((value) => h("td", { "data-step": String(step(Math.abs(value) / (found.most || 1))) }, figure(value)))))),
     );
+    const chosen = table.querySelector<HTMLElement>(".mm-neurons__at"); // on a phone it may lie beyond the edge
+    if (chosen) scroll.scrollLeft = chosen.offsetLeft + chosen.offsetWidth - scroll.clientWidth;
     if (focused) table.querySelector<HTMLElement>(`[data-neuron="${focused}"]`)?.focus();
     numbers.show(found.rows.map(({ neuron, values, raises }) => {
       const most = peak(values);
