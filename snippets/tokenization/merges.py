@@ -66,7 +66,6 @@ def run(text="rhyme", merges=4, cut=True):
     lines = [f"{n:2}. {shown(a)} + {shown(b)} → {shown(a + b)}   ({times}×)"
              for n, ((a, b), times) in enumerate(done, 1)]  # fmt: skip
     tokens = " | ".join(shown(token) for word in history[-1] for token in word)
-    if not first:
-        lines.append("No pair is left: every piece is one token.")
-    panels = [next_pairs, fall] if first else [fall]
-    return {"figure": Figure(panels), "text": "\n".join([*lines, "", tokens])}
+    end = [] if first else ["No pair is left: every piece is one token."]
+    text = "\n".join([*lines, *end, "", tokens])
+    return {"figure": Figure([next_pairs, fall] if first else [fall]), "text": text}
