@@ -1,7 +1,6 @@
 """Byte-pair encoding, merge by merge, on a text of your own.
 
-Put your text into TEXTS and run again. A token is written as its characters; a byte that is none
-of its own as its hexadecimal number.
+Put your text into TEXTS. A byte that is no character of its own is written as a hexadecimal number.
 """
 
 import re
