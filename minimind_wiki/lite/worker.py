@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import json
 import linecache
 import sys
@@ -54,7 +55,14 @@ def describe(error: BaseException) -> dict[str, str]:
 def _lab(code: str, knobs: dict[str, Any]) -> dict[str, Any]:
     run = namespace(code).get("run")
     if not callable(run):
-        raise NameError("a lab needs a function named run, and this code defines none")
+        raise NameError(
+            "a lab needs a function named run, and this code defines none; Reset brings it back"
+        )
+    try:
+        inspect.signature(run).bind(**knobs)
+    except TypeError as error:
+        names = ", ".join(knobs)
+        raise TypeError(f"run must take the lab's controls ({names}): {error}") from None
     answer = run(**knobs)
     parts = dict(answer) if isinstance(answer, dict) else {"figure": answer}
     figure = parts.get("figure")

@@ -66,4 +66,5 @@ def run(neurons=16, kind="relu", neuron=1, cut=False):
     title = f"{known} of {len(places)} facts known" + (f" without neuron {n + 1}" if cut else "")
     x, y = Axis(f"what neuron {n + 1} says"), Axis("", "category")
     panel = Panel(x, y, bars=[bars], title=title, legend="none")
-    return {"figure": Figure(panel), "text": f"{title}. Blind guessing gives about 12."}
+    more = f" There is no neuron {neuron}: you see the last." * (neuron > neurons)
+    return {"figure": Figure(panel), "text": f"{title}. Blind guessing gives about 12.{more}"}

@@ -1,7 +1,6 @@
 """Byte-pair encoding, merge by merge, on a text of your own.
 
-Put your text into TEXTS and run again. A token is written as its characters; a byte that is none
-of its own as its hexadecimal number.
+Put your text into TEXTS. A byte that is no character of its own is written as a hexadecimal number.
 """
 
 import re
@@ -17,7 +16,7 @@ TEXTS = {
     "code": "for row in rows:\n    for cell in row:\n        cell.draw()\n",
     "numbers": "1999 2000 2001 2019 2020 2021 2024 2025 12000 20000",
 }
-PIECES = re.compile(r" ?[^\W\d_]+| ?\d+| ?[^\w\s]+|\s+(?!\S)|\s+")
+PIECES = re.compile(r" ?[^\W\d_]+| ?\d+| ?(?:[^\w\s]|_)+|\s+(?!\S)|\s+")
 
 
 def merged(word, pair):
@@ -66,4 +65,6 @@ def run(text="rhyme", merges=4, cut=True):
     lines = [f"{n:2}. {shown(a)} + {shown(b)} → {shown(a + b)}   ({times}×)"
              for n, ((a, b), times) in enumerate(done, 1)]  # fmt: skip
     tokens = " | ".join(shown(token) for word in history[-1] for token in word)
-    return {"figure": Figure([next_pairs, fall]), "text": "\n".join([*lines, "", tokens])}
+    end = [] if first else ["No pair is left: every piece is one token."]
+    text = "\n".join([*lines, *end, "", tokens])
+    return {"figure": Figure([next_pairs, fall] if first else [fall]), "text": text}

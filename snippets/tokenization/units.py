@@ -13,7 +13,7 @@ TEXTS = {
     "code": "for mill in mills:\n    for river in rivers:\n        mill.ask(river)\n",
     "numbers": "2019, 2020, 2021, 2024, 2025; 3.14, 31.4, 314, 3141",
 }
-PIECES = re.compile(r" ?[^\W\d_]+| ?\d+| ?[^\w\s]+|\s+(?!\S)|\s+")
+PIECES = re.compile(r" ?[^\W\d_]+| ?\d+| ?(?:[^\w\s]|_)+|\s+(?!\S)|\s+")
 WORDS = re.compile(r"[\u4e00-\u9fff]|\w+|[^\w\s]")
 
 
@@ -58,7 +58,7 @@ def run(merges=60, source="all"):
     counts = torch.tensor([
         [len(t.encode()), len(t), len(WORDS.findall(t)), len(encode(t, learned))]
         for t in TEXTS.values()]).float()  # fmt: skip
-    per_character = (counts / counts[:, 1:2]).tolist()
+    per_character = [[n / max(row[1], 1) for n in row] for row in counts.tolist()]  # of no text: 0
     kinds = (("bytes", "none"), ("words", "c"), ("BPE", "model"))
     bars = [Bars(TEXTS, [row[at] for row in per_character], name, role)
             for (name, role), at in zip(kinds, (0, 2, 3), strict=True)]  # fmt: skip

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from minimind_wiki.book import lint
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +94,19 @@ def test_quiz_tells() -> None:
     shortest = lint.tells(questions([0, 1, 2, 0], [[1, 5, 5], [5, 1, 5], [5, 5, 1], [5, 5, 5]]))
     assert shortest and "shortest in 3 of 4" in shortest[0]
     assert lint.tells(questions([0, 0, 0], even[:3])) == [], "three questions prove nothing"
+
+
+def test_over_the_whole_book_length_tells_nothing() -> None:
+    """Who never takes the longest option, or always the shortest, gains little by it."""
+    ranks = []
+    for file in sorted((ROOT / "docs/en").rglob("*quiz*.yaml")):
+        for question in yaml.safe_load(file.read_text(encoding="utf-8"))["questions"]:
+            if question["type"] == "single":
+                sizes = [len(option["text"]) for option in question["options"]]
+                right = next(i for i, o in enumerate(question["options"]) if o.get("right"))
+                ranks.append((sizes[right] == max(sizes), sizes[right] == min(sizes)))
+    for share in (sum(side) / len(ranks) for side in zip(*ranks, strict=True)):
+        assert 0.15 <= share <= 0.4, ranks
 
 
 def test_quiz_ids_are_unique_over_the_site(tmp_path: Path) -> None:

@@ -156,6 +156,44 @@ def test_patches_say_live_what_was_recorded(visit: Visit) -> None:
     visit.assert_clean()
 
 
+def test_neurons_are_ranked_kept_and_looked_up(visit: Visit) -> None:
+    page = visit.open("/en/modules/feedforward/")
+    view = live(page, "neurons")
+    look = next(look for look in LOOKS if look.get("ids") and not look["other"])
+    recorded = look["neurons"][0]["rows"]
+    shown = view.locator("[data-neuron]")
+    assert shown.all_inner_texts() == [str(neuron) for neuron, _, _ in recorded]
+    for number, (_, values, _) in enumerate(recorded):
+        cells = view.locator(".mm-neurons tbody tr").nth(number).locator("td").all_inner_texts()
+        assert [float(cell.replace("−", "-")) for cell in cells] == pytest.approx(values, abs=0.11)
+    expect(view).to_contain_text(recorded[0][2][0].strip())
+    fourth = recorded[3][0]
+    view.locator(f"[data-neuron='{fourth}']").focus()
+    page.keyboard.press("Enter")
+    expect(shown.first).to_have_text(str(fourth))
+    expect(shown.first).to_be_focused()
+    expect(page).to_have_url(re.compile(rf"neurons\.neuron={fourth}"))
+    view.locator("textarea").fill("Ada was here")
+    expect(view.locator(".mm-neurons thead")).to_contain_text("here")
+    expect(shown.first).to_have_text(str(fourth))
+    view.locator(".mm-strip [aria-checked=true]").focus()
+    page.keyboard.press("Home")
+    expect(view.locator(".mm-neurons__at")).to_have_text(
+        view.locator(".mm-strip__text").first.inner_text()
+    )
+    for wrong in ("512", "x", "-3"):
+        view.locator("[data-field=neuron]").fill(wrong)
+        expect(view).to_contain_text(f"“{wrong}” is no neuron of this layer; they go from 0 to 511")
+    view.locator("[data-field=neuron]").fill("7")
+    expect(shown.first).to_have_text("7")
+    view.locator("[data-pick=layer]").select_option("3")
+    expect(page).to_have_url(re.compile(r"neurons\.layer=3"))
+    view.locator("[data-action=reset]").click()
+    expect(shown.first).to_have_text(str(recorded[0][0]))
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    visit.assert_clean()
+
+
 def test_what_a_reader_writes_is_text(visit: Visit) -> None:
     page = visit.open(INSIDE)
     view = live(page, "tokens")

@@ -56,6 +56,13 @@ def test_the_pass_is_the_models_own(shape: str) -> None:
         for rows in (weights_HTT, valued_HTT):
             torch.testing.assert_close(rows.sum(-1), torch.ones(4, len(IDS)))
             assert not rows.triu(1).any()
+    for layer, (fired_TF, block) in enumerate(zip(seen.fired, model.model.layers, strict=True)):
+        if shape == "experts":
+            assert fired_TF.shape == (len(IDS), 0)
+            continue
+        with torch.no_grad():
+            thought_TD = block.mlp.down_proj(fired_TF)
+        torch.testing.assert_close(thought_TD.norm(dim=-1), seen.added[layer][:, 1])
     if shape == "window":
         assert not seen.weights[0].tril(-3).any() and seen.weights[1].tril(-3).any()
     stream = [seen.stream[0]]

@@ -105,3 +105,44 @@ def test_the_refilled_model_is_as_large():
             for arm in grouped.arms
         }
     assert count["mha"] == count["mqa_refilled"] == count["one_head"] > count["gqa"] > count["mqa"]
+
+
+def dictated(form: str):
+    """The helper of the experiment on cross-attention, a model, and rows to read and write."""
+    parts = helper("cross", "_dictated")
+    settings = load_experiment("attention/cross", ROOT).quick
+    model = parts.built({"form": form, "width": 1}, settings, 0)
+    return parts, model, *parts.rows(3, 5, 9)
+
+
+def test_rows_are_read_as_they_are_to_be_written():
+    parts, _, read, written = dictated("across")
+    assert torch.equal(read, written) and read[:, -1].eq(parts.MARK).all()
+    assert all(len(set(row)) == 6 for row in read.tolist())
+    assert parts.behind(written)[:, 0].eq(parts.MARK).all()
+    draws = [(26 - n) for n in range(5)]
+    assert parts.unread(5) == pytest.approx(sum(1 / left for left in draws) / 5)
+
+
+@pytest.mark.parametrize("form", ["across", "one vector", "joined"])
+def test_a_writer_sees_what_was_read_and_nothing_ahead(form):
+    _, model, read, written = dictated(form)
+    with torch.no_grad():
+        plain = model.scores(read, written)
+        later = written.clone()
+        later[:, 3] = (later[:, 3] + 1) % 26  # the fourth letter is seen from the fifth on
+        moves = (model.scores(read, later) - plain).abs().amax((0, 2)) > 1e-6
+        assert moves.tolist() == [False] * 4 + [True] * 2
+        other = (model.scores(read.roll(1, 0), written) - plain).abs().amax((0, 2))
+        assert (other > 1e-6).all()
+
+
+def test_one_vector_is_all_that_its_writer_gets():
+    _, model, read, written = dictated("one vector")
+    kept = []
+    handle = model.decoder.register_forward_hook(lambda _m, given, _o: kept.append(given[3]))
+    model.scores(read, written)
+    handle.remove()
+    assert kept[0].shape[1] == 1
+    whole = dictated("across")[1]
+    assert sum(p.numel() for p in whole.parameters()) == sum(p.numel() for p in model.parameters())

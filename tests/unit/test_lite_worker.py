@@ -64,7 +64,7 @@ def test_an_error_shows_the_readers_lines_only():
         ("x = 1\n", "needs a function named run"),
         ("def run(): return 3\n", "must return a Figure"),
         ("def run(): return {'table': [float('nan')]}\n", "JSON"),
-        ("def run(depth): pass\n", "missing 1 required positional argument"),
+        ("def run(depth): pass\n", "run must take the lab's controls"),
         ("raise SystemExit(1)\n", "SystemExit"),
         ("def run(): raise KeyboardInterrupt\n", "KeyboardInterrupt"),
         ("def run(): return run()\n", "RecursionError"),

@@ -113,6 +113,19 @@ def test_a_wrong_solution_is_refused_for_the_right_reason(name, mutant, library)
     assert code.startswith('"""')
 
 
+@pytest.mark.parametrize("name", [n for n in EXERCISES if n != "tokenization/bpe"])
+def test_a_mistake_that_nobody_foresaw_is_answered_with_numbers(name):
+    """The check itself must not fail on results of the right shape."""
+    spec = yaml.safe_load((EXERCISES[name] / "exercise.yaml").read_text(encoding="utf-8"))
+    function, parts = spec["function"], files(name)
+    code = f"{parts['solution']}\n\nright = {function}\n\n"
+    code += f"def {function}(*given, **named):\n    return 1.7 * right(*given, **named) - 0.3\n"
+    failed = [c for c in worker.check(code, parts["check"], data=data_of(EXERCISES[name]))
+              if not c.passed]  # fmt: skip
+    assert failed
+    assert not [c for c in failed if re.search(r"Error\b", c.message)], failed
+
+
 def test_wrong_solutions_are_told_apart():
     """Each mistake that has its own check fails that one and, besides gradients, few others."""
     assert len(MUTANTS) >= 8

@@ -38,6 +38,25 @@ def test_the_labs_merge_as_the_package_does(name):
         assert [9 if len(token) == 2 else token[0] for token in got] == want
 
 
+@pytest.mark.parametrize("name", ["merges", "units", "bpe/solution", "bpe/check", "bpe/starter"])
+def test_the_cut_loses_no_character(name):
+    """The underscore counts as a letter to `re` and is none."""
+    pieces = program(name)["PIECES"]
+    every = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x20000)]))
+    assert "".join(pieces.findall(every)) == every
+    assert pieces.findall("my_var __x") == ["my", "_", "var", " __", "x"]
+
+
+@pytest.mark.parametrize("text", ["", "a", "aaaa"])
+def test_the_labs_take_texts_with_little_to_merge(text):
+    merges, units = program("merges"), program("units")
+    merges["TEXTS"]["rhyme"] = units["TEXTS"]["English"] = text
+    found = merges["run"](merges=60)
+    assert "No pair is left" in found["text"] and len(found["figure"].panels) == 1
+    bars = units["run"]()["figure"].panels[0].bars
+    assert all(math.isfinite(size) for bar in bars for size in bar.y)
+
+
 def test_the_first_lab_picks_the_packages_pairs():
     """Each pair that it merges is, by the package's count, one of the most frequent."""
     lab = program("merges")

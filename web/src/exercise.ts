@@ -121,13 +121,16 @@ export function upgradeExercise(root: HTMLElement): () => void {
     python().stop();
     stop.hidden = true;
     delete root.dataset.state;
+    results.replaceChildren(); // what an earlier check said
     status.textContent = "Stopped. Check starts Python again.";
+    go.focus();
   }
 
   function startOver(): void {
     if (editor.value() !== task.starter && !window.confirm("Replace what you wrote by the start?")) return;
     editor.set(task.starter);
     results.replaceChildren();
+    status.textContent = "";
     keep({ draft: task.starter });
     editor.focus();
   }

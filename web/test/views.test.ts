@@ -6,6 +6,8 @@ import { FakeEngine } from "./fake";
 import { SLIDER, cacheBytes, inWords, lengthAt, positionOf, total } from "../src/views/cache-model";
 import { MEASURES, evenMeasures, headMeasures, headRows, neighbour, patternPaths, stairs, strongest } from "../src/views/heads";
 import { largest } from "../src/engine/odds";
+import { firing } from "../src/engine/neurons";
+import { figure, peak } from "../src/views/neurons";
 import { align, compare, moved } from "../src/views/odds";
 import { BOUNDS, percent, step } from "../src/views/scale";
 import { edits, fresh, fromQuery, offName, toQuery, toggled } from "../src/views/state";
@@ -132,4 +134,27 @@ test("the slider reaches round lengths", () => {
   assert.deepEqual([lengthAt(0), lengthAt(SLIDER)], [16, 32_768]);
   for (const length of [16, 1024, 32_768]) assert.ok(lengthAt(positionOf(length)) === length);
   for (let k = 1; k <= SLIDER; k++) assert.ok(lengthAt(k) > lengthAt(k - 1));
+});
+
+test("the neurons that fire most come first, whatever their sign, behind the one that is kept", () => {
+  const values = Float32Array.from([0, 9, 0, 0, 1, -3, 2, 0]); // two tokens, four neurons
+  assert.deepEqual(firing(values, 4, 1, 2), [1, 2]);
+  assert.deepEqual(firing(values, 4, 1, 2, 3), [3, 1]);
+  assert.deepEqual(firing(values, 4, 1, 2, 2), [2, 1], "once, also where it fires");
+  assert.deepEqual(firing(values, 4, 1, 9, 4), [1, 2, 0, 3], "a fifth of four is none");
+  assert.equal(peak([0.5, -4, 3]), 1);
+  assert.deepEqual([-0.04, -2.25, 3].map(figure), ["0.0", "−2.3", "3.0"]);
+});
+
+test("recorded neurons are ranked at the last token", () => {
+  const look = readdirSync(LOOKS).filter((name) => name !== "shapes.json")
+    .map((name) => JSON.parse(readFileSync(join(LOOKS, name), "utf8"))).find((data) => data.ids);
+  for (const { width, most, rows } of look.neurons as { width: number; most: number; rows: [number, number[], string[]][] }[]) {
+    const last = rows.map(([, values]) => Math.abs(values.at(-1) ?? 0));
+    assert.deepEqual(last, [...last].sort((a, b) => b - a));
+    for (const [neuron, values, raises] of rows) {
+      assert.ok(neuron < width && values.length === look.ids.length && raises.length === 3);
+      assert.ok(Math.max(...values.map(Math.abs)) <= most + 0.006);
+    }
+  }
 });

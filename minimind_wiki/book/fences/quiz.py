@@ -142,6 +142,8 @@ def _question_html(quiz_id: str, question: dict[str, Any]) -> str:
     else:
         listed = options_html(question["options"], "mm-quiz")
         answer = whys_html(question["options"], "mm-quiz") + question.get("why_html", "")
+        if question["type"] == "multi":
+            listed = f"<p>Choose all that apply.</p>{listed}"
     return (
         f'<li class="mm-quiz__question" id="{esc(anchor)}" data-question="{esc(question["id"])}">'
         f'<div class="mm-quiz__ask">{question["ask_html"]}</div>{listed}'

@@ -2,12 +2,13 @@
 
 Body of a `view` fence, two lines or more:
 
-    show: attention              (attention, lens, patch, cache, next or tokens)
+    show: attention              (attention, lens, patch, cache, next, tokens or neurons)
     model: world-tiny
     prompt: …                    (all but the cache need one)
     other: …                     (patch alone: the prompt whose vectors are put in)
     layer: 0                     (attention: the head that is shown large, numbered from 0;
-    head: 0                       lens and patch: after how many layers, 0 is the embedding)
+    head: 0                       lens and patch: after how many layers, 0 is the embedding;
+                                  neurons: of which layer)
     length: 1024                 (cache: tokens)
     title: …  caption: …  name: …  (optional; the name stands in links to the view's state)
 
@@ -43,6 +44,7 @@ TITLES = {
     "cache": "What the cache holds",
     "next": "What comes next",
     "tokens": "How the text is cut",
+    "neurons": "Which neurons fire, and on what",
 }
 LONGEST = 32_768  # tokens: the end of the slider
 OPTIONAL = ["prompt", "other", "layer", "head", "length", "title", "caption", "name"]
@@ -76,7 +78,8 @@ def view(body: Body) -> str:
 def html(spec: dict[str, Any], data: dict[str, Any], caption: str) -> str:
     """The markup of a view."""
     show, name = spec["show"], spec["name"]
-    extra = {"attention": (spec["layer"], spec["head"]), "cache": (spec["length"],)}
+    extra = {"attention": (spec["layer"], spec["head"]), "cache": (spec["length"],),
+             "neurons": (spec["layer"],)}  # fmt: skip
     picture = draw.PICTURES[show](data, *extra.get(show, ()))
     if show == "cache":
         spec = spec | {"shapes": [data["shape"], *recorded.shapes()]}

@@ -7,5 +7,5 @@
 The live views are web/src/views/. Both use one scale (`scale`) and the same names of measures.
 """
 
-SHOWS = ("attention", "lens", "patch", "cache", "next", "tokens")
+SHOWS = ("attention", "lens", "patch", "cache", "next", "tokens", "neurons")
 """What a `view` fence can show."""

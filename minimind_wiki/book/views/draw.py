@@ -14,10 +14,12 @@ from minimind_wiki.book.pages import esc
 from minimind_wiki.book.views import measures, recorded
 from minimind_wiki.book.views.cache import FORMATS, cache_bytes, in_words
 from minimind_wiki.book.views.scale import STEPS, bounds, percent, step
+from minimind_wiki.errors import MinimindError
 
 Told = dict[str, float | None]  # measures of a head
 CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 EDGES = re.compile("^ +| +$")
+NEURON_COLUMNS = ("neuron", "here", "largest on", "largest", "its value raises")
 CELL, LEFT, TOP = 20, 74, 66  # of a large pattern, in the picture's own units
 
 
@@ -251,6 +253,43 @@ def tokens(data: dict[str, Any]) -> str:
     )
 
 
+def neurons(data: dict[str, Any], layer: int) -> str:
+    """The neurons of a layer that fire most at the last token, by token."""
+    found, last = data["neurons"][layer], len(data["ids"]) - 1
+    if not found["rows"]:
+        raise MinimindError(f"layer {layer} has experts; choose a layer with one feed-forward.")
+    heads = [f'<th scope="col">{esc(token(text))}</th>' for text in data["texts"]]
+    heads[last] = heads[last].replace("<th", '<th class="mm-neurons__at"')
+    body, lines = [], []
+    for neuron, values, raises in found["rows"]:
+        cells = "".join(
+            f'<td data-step="{step(abs(value) / found["most"])}">{_number(value)}</td>'
+            for value in values
+        )
+        body.append(f'<tr><th scope="row">{neuron}</th>{cells}</tr>')
+        most = max(range(len(values)), key=lambda i: abs(values[i]))
+        told = (_number(values[-1]), esc(token(data["texts"][most])), _number(values[most]),
+                ", ".join(esc(token(text)) for text in raises))  # fmt: skip
+        said = "".join(f"<td>{cell}</td>" for cell in told)
+        lines.append(f'<tr><th scope="row">{neuron}</th>{said}</tr>')
+    at = esc(token(data["texts"][last]))
+    return (
+        f'<p class="mm-view__line">Layer {layer}: {found["width"]} neurons; the {len(body)} that '
+        f"fire most at <code>{at}</code>.</p>"
+        + _scrolled(
+            "Neurons that fire most, by token",
+            '<table class="mm-lens mm-lens--numbers mm-neurons"><thead><tr><th scope="col">neuron'
+            f"</th>{''.join(heads)}</tr></thead><tbody>{''.join(body)}</tbody></table>",
+        )
+        + legend("size, of the layer's largest on this text")
+        + _folded("Each neuron in one line", NEURON_COLUMNS, lines)
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".replace("-0.0", "0.0").replace("-", "−")
+
+
 def cache(data: dict[str, Any], length: int) -> str:
     """Bytes of the cache at a length: of this model and of some presets, in three formats."""
     rows = []
@@ -294,5 +333,5 @@ def _folded(label: str, titles: Sequence[str], rows: Sequence[str]) -> str:
 
 PICTURES: dict[str, Callable[..., str]] = {
     "attention": attention, "lens": lens, "patch": patch, "cache": cache, "next": following,
-    "tokens": tokens,
+    "tokens": tokens, "neurons": neurons,
 }  # fmt: skip

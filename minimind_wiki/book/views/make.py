@@ -22,6 +22,7 @@ from minimind_wiki.infer.folder import load_model_folder
 from minimind_wiki.model import PRESETS, ModelConfig, Transformer, preset
 
 TOP, LENS_TOP = 10, 5
+NEURONS, RAISED = 8, 3  # of each layer, and words of each; as web/src/views/neurons.ts
 
 
 def open_shipped(name: str) -> tuple[Transformer, Any, int]:
@@ -57,6 +58,7 @@ def look(name: str, prompt: str, other: str = "") -> dict[str, Any]:
         **_without(model, ids, answer),
         "lens": _lens(seen, [*ids[1:], answer], say),
         "added": [[[round(x, 2) for x in pair] for pair in layer.tolist()] for layer in seen.added],
+        "neurons": _neurons(model, seen, say),
         "length": [[round(float(x), 2) for x in layer.norm(dim=-1)] for layer in seen.stream],
     }
     if other:
@@ -132,6 +134,27 @@ def _without(model: Transformer, ids: list[int], answer: int) -> dict[str, Any]:
             for layer in layers
         ],
     }
+
+
+def _neurons(model: Transformer, seen: Traced, say: list[str]) -> list[dict[str, Any]]:
+    """For each layer the neurons that fire most at the last token, whatever their sign, with what
+    they hold at every token, and the words that their value raises: the column of the projection,
+    times that sign, read by the last norm's gain and the head."""
+    layers = []
+    decoder: Any = model.model
+    for block, fired_TF in zip(decoder.layers, seen.fired, strict=True):
+        if not fired_TF.shape[1]:  # a layer of experts
+            layers.append({"width": 0, "most": 0.0, "rows": []})
+            continue
+        rows = []
+        for neuron in fired_TF[-1].abs().topk(NEURONS).indices.tolist():
+            value_D = block.mlp.down_proj.weight[:, neuron] * decoder.norm.weight
+            score_V = model.lm_head.weight @ value_D * fired_TF[-1, neuron].sign()
+            raises = [say[token] for token in score_V.topk(RAISED).indices.tolist()]
+            rows.append([neuron, [round(float(x), 2) for x in fired_TF[:, neuron]], raises])
+        most = round(float(fired_TF.abs().max()), 2)
+        layers.append({"width": fired_TF.shape[1], "most": most, "rows": rows})
+    return layers
 
 
 def _measured(head_TT: Tensor, ids: list[int]) -> list[float | None]:

@@ -4,7 +4,7 @@ Written beside the model and not into it, so that the model stays as short as it
 the logits equal to the model's own. The weights are first rounded to eight bits a row, as the
 bundle for the page does it, so that a recorded picture shows what the live one computes.
 
-Shapes: T time, L layers, H query heads, D hidden, V vocabulary, E head size.
+Shapes: T time, L layers, H query heads, D hidden, V vocabulary, E head size, F neurons.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Traced:
     valued: list[Tensor]  # L of (H, T, T): weight times length of what it brings, rows sum to one
     stream: list[Tensor]  # L + 1 of (T, D)
     added: list[Tensor]  # L of (T, 2): lengths of what attention and the MLP add
+    fired: list[Tensor]  # L of (T, F): what the feed-forward projects back; (T, 0) with experts
     odds: list[Tensor]  # L + 1 of (T, V): the next token if the model ended there
 
 
@@ -66,7 +67,7 @@ def trace(model: Transformer, ids: Iterable[int], cuts: Cuts | None = None) -> T
     rope = decoder.rotary(0, ids_1T.shape[1])
     views = layer_views(config, ids_1T, 0, None, "plain")
     x_TD = _patched(decoder.embed_tokens(ids_1T)[0].float(), -1, cuts)
-    traced = Traced([], [], [x_TD], [], [])
+    traced = Traced([], [], [x_TD], [], [], [])
     for layer, (block, view) in enumerate(zip(decoder.layers, views, strict=True)):
         weight_HTT, brought_HTD = _attention(block, x_TD, rope, view.mask)
         length_HT = brought_HTD.norm(dim=-1)
@@ -76,12 +77,13 @@ def trace(model: Transformer, ids: Iterable[int], cuts: Cuts | None = None) -> T
         kept_HTD[off] = 0
         said_TD = kept_HTD.sum(0) * ((layer, "attention") not in cuts.parts)
         x_TD = x_TD + said_TD
-        thought_TD = block.mlp(block.post_attention_layernorm(x_TD)[None])[0]
+        thought_TD, fired_TF = _feed_forward(block.mlp, block.post_attention_layernorm(x_TD))
         thought_TD = thought_TD * ((layer, "mlp") not in cuts.parts)
         x_TD = _patched(x_TD + thought_TD, layer, cuts)
         traced.weights.append(weight_HTT)
         traced.valued.append(valued_HTT / valued_HTT.sum(-1, keepdim=True).clamp_min(1e-30))
         traced.added.append(torch.stack([said_TD.norm(dim=-1), thought_TD.norm(dim=-1)], -1))
+        traced.fired.append(fired_TF)
         traced.stream.append(x_TD)
     for x_TD in traced.stream:
         traced.odds.append(model.lm_head(decoder.norm(x_TD)).float().softmax(-1))
@@ -94,6 +96,20 @@ def _patched(x_TD: Tensor, layer: int, cuts: Cuts) -> Tensor:
     x_TD = x_TD.clone()
     x_TD[cuts.patch[1]] = cuts.patch[2]
     return x_TD
+
+
+def _feed_forward(mlp: Any, x_TD: Tensor) -> tuple[Tensor, Tensor]:
+    """What it adds (T, D), and what it held before the last projection (T, F)."""
+    fired = [x_TD[:, :0]]
+    if hasattr(mlp, "down_proj"):
+        handle = mlp.down_proj.register_forward_pre_hook(
+            lambda _m, given: fired.append(given[0][0])
+        )
+        try:
+            return mlp(x_TD[None])[0], fired[-1]
+        finally:
+            handle.remove()
+    return mlp(x_TD[None])[0], fired[-1]
 
 
 def _attention(

@@ -26,6 +26,10 @@ def gelu(z):
     return 0.5 * z * (1 + erf(z / math.sqrt(2)))
 
 
+def gelu_by_tanh(z):
+    return 0.5 * z * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+
+
 def oracle(g, u):
     return silu(g) * u
 
@@ -47,6 +51,8 @@ MISTAKES = [
      lambda g, u: np.maximum(g, 0) * u),
     ("That is GEGLU: the gate's activation is GELU, and this contract asks for SiLU.",
      lambda g, u: gelu(g) * u),
+    ("That is GEGLU, in GELU's tanh form: this contract asks for SiLU.",
+     lambda g, u: gelu_by_tanh(g) * u),
     ("The sign of the exponent is wrong: SiLU(z) = z / (1 + exp(-z)).",
      lambda g, u: g * sigmoid(-g) * u),
 ]  # fmt: skip
@@ -79,9 +85,11 @@ def judge(swiglu, torch, x, matrices):
     found = [text for text, middle in MISTAKES if close(got, whole(x, *matrices, middle))]
     if found:
         return found[0]
-    swapped = x @ matrices[0], x @ matrices[1]
-    if x.shape[-1] == matrices[0].shape[0] and close(got, oracle(*swapped) @ matrices[2]):
+    gate, up, down = matrices
+    if gate.shape[0] == D and close(got, oracle(x @ gate, x @ up) @ down):  # square ones fit, too
         return "The weights are not transposed: nn.Linear's weight is used as x @ weight.T."
+    if close(got, x + want):
+        return "x is added to the result: the block does that, not its feed-forward."
     worst = np.unravel_index(np.argmax(np.abs(got - want)), want.shape)
     return f"Entry {worst[-1]} of the result should be {want[worst]:.4f} and is {got[worst]:.4f}."
 

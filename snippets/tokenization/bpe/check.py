@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from minimind_wiki.lite.checks import Check, Wrong, ask
 
-PIECES = re.compile(r" ?[^\W\d_]+| ?\d+| ?[^\w\s]+|\s+(?!\S)|\s+")
+PIECES = re.compile(r" ?[^\W\d_]+| ?\d+| ?(?:[^\w\s]|_)+|\s+(?!\S)|\s+")
 TEXT = "low lower lowest, slow slower. hm hm hm hm hm low low aaa aaaa hmmm"
 CHINESE = "石室诗士，嗜狮。"
 FUNCTIONS = ("merge", "train", "encode", "decode")

@@ -2,7 +2,7 @@ import re
 from collections import Counter
 from itertools import pairwise
 
-PIECES = re.compile(r" ?[^\W\d_]+| ?\d+| ?[^\w\s]+|\s+(?!\S)|\s+")
+PIECES = re.compile(r" ?[^\W\d_]+| ?\d+| ?(?:[^\w\s]|_)+|\s+(?!\S)|\s+")
 
 
 def merge(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:

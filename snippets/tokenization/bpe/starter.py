@@ -1,6 +1,6 @@
 import re
 
-PIECES = re.compile(r" ?[^\W\d_]+| ?\d+| ?[^\w\s]+|\s+(?!\S)|\s+")
+PIECES = re.compile(r" ?[^\W\d_]+| ?\d+| ?(?:[^\w\s]|_)+|\s+(?!\S)|\s+")
 
 
 def merge(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:

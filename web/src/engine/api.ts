@@ -102,7 +102,19 @@ export interface Trace {
   added?: Float32Array[];
   /** L arrays of T·expertsPerToken: the experts chosen, where there are any. */
   experts?: Int32Array[];
+  neurons?: Neurons;
 }
+
+/** Some neurons of a layer's MLP: those that fire most at the token `at`. */
+export interface Neurons {
+  /** How many the layer has, and the size of its largest number on this text. */
+  width: number; most: number; at: number;
+  /** A number for each token; `raises`: the words that the neuron's value raises most, with the sign that it has at `at`. */
+  rows: { neuron: number; values: number[]; raises: string[] }[];
+}
+
+/** Which: `at` -1 is the last token; `keep` is shown first wherever it stands (-1: none). */
+export interface NeuronWish { layer: number; at: number; top: number; keep: number }
 
 export interface TraceWish {
   /** How many likely tokens at each place (default 10). */
@@ -110,6 +122,7 @@ export interface TraceWish {
   attention?: boolean;
   stream?: boolean;
   lens?: boolean;
+  neurons?: NeuronWish;
   edits?: Edit[];
 }
 

@@ -29,6 +29,8 @@ export interface Hooks {
   heads?(layer: number, start: number, n: number, out: Float32Array): void;
   /** What attention or the MLP is about to add to the stream, (n, D). */
   branch?(layer: number, part: "attention" | "mlp", start: number, n: number, added: Float32Array): void;
+  /** What the neurons of a layer's one MLP hold, (n, F), before they are projected back. */
+  neurons?(layer: number, start: number, n: number, values: Float32Array): void;
   /** Experts that must not be chosen in this layer. */
   refused?(layer: number): Set<number> | undefined;
   /** Who was chosen for the token at a place. */
@@ -144,7 +146,7 @@ export class Model {
       hooks.branch?.(layer, "attention", start, n, this.view(at.answer, n * hidden));
       kernel.add_scaled(at.x, at.answer, 1, n * hidden);
       this.norm(at.h, at.x, parts.postNorm, n);
-      if (parts.mlp) this.feedForward(parts.mlp, at.h, at.answer, n);
+      if (parts.mlp) this.feedForward(parts.mlp, at.h, at.answer, n, (values) => hooks.neurons?.(layer, start, n, values));
       else this.mixture(layer, parts, start, n, hooks);
       hooks.branch?.(layer, "mlp", start, n, this.view(at.answer, n * hidden));
       kernel.add_scaled(at.x, at.answer, 1, n * hidden);
@@ -160,6 +162,16 @@ export class Model {
     this.norm(at.h, at.x + first * hidden * 4, weights.norm, count);
     this.linear(weights.head, at.h, at.logits, count);
     return this.view(at.logits, count * vocabulary);
+  }
+
+  /** Scores (V) of a direction (D) of the stream, by the last norm's gain and the head, past all layers. */
+  scoresOf(direction: Float32Array): Float32Array {
+    const { weights, at } = this;
+    const { hidden, vocabulary } = this.config;
+    const gain = this.view(weights.norm.gain, hidden);
+    this.view(at.h, hidden).set(direction.map((x, i) => x * gain[i]!));
+    this.linear(weights.head, at.h, at.logits, 1);
+    return this.view(at.logits, vocabulary);
   }
 
   /** The values (count, K · E) in the cache of a layer. */
@@ -274,14 +286,16 @@ export class Model {
     this.linear(parts.o, at.heads, at.answer, n);
   }
 
-  private feedForward(parts: FeedForward, x: number, y: number, n: number): void {
+  private feedForward(parts: FeedForward, x: number, y: number, n: number, seen?: (values: Float32Array) => void): void {
     const { kernel, at } = this;
     this.linear(parts.up, x, at.up, n);
     if (parts.gate) {
       this.linear(parts.gate, x, at.gate, n);
       kernel.swiglu(at.gate, at.up, n * parts.gate.outputs);
     } else kernel.gelu(at.up, n * parts.up.outputs);
-    this.linear(parts.down, parts.gate ? at.gate : at.up, y, n);
+    const inner = parts.gate ? at.gate : at.up;
+    seen?.(this.view(inner, n * parts.down.inputs));
+    this.linear(parts.down, inner, y, n);
   }
 
   /** Experts: each token visits those that the router chose, and the shared ones. */

@@ -173,6 +173,7 @@ function both(first: Hooks, second: Hooks): Hooks {
     heads: (...given) => (first.heads?.(...given), second.heads?.(...given)),
     branch: (...given) => (first.branch?.(...given), second.branch?.(...given)),
     ...(second.attention ? { attention: second.attention } : {}),
+    ...(second.neurons ? { neurons: second.neurons } : {}),
     ...(second.experts ? { experts: second.experts } : {}),
     ...(first.refused ? { refused: first.refused } : {}),
   };

@@ -7,6 +7,7 @@
 
 import { EngineError, type Candidate, type Trace, type TraceWish } from "./api";
 import type { Hooks, Model } from "./model";
+import { neurons, neuronsOf } from "./neurons";
 import { entropyBits, largest, rankOf, softmax } from "./odds";
 import type { Session } from "./session";
 import type { Tokenizer } from "./tokenizer";
@@ -35,6 +36,8 @@ export function trace(session: Session, tokenizer: Tokenizer, ids: number[], wis
   const stream = wish.stream ? each(layers + 1, () => new Float32Array(T * hidden)) : null;
   const added = wish.stream ? each(layers, () => new Float32Array(T * 2)) : null;
   const lens: NonNullable<Trace["lens"]> | null = wish.lens ? each(layers + 1, () => []) : null;
+  const width = wish.neurons ? neuronsOf(model, wish.neurons.layer) : 0;
+  const fired = new Float32Array(T * width);
   const experts = sparse.some(Boolean) ? each(layers, () => new Int32Array(T * expertsPerToken).fill(-1)) : null;
 
   const watch: Hooks = {
@@ -59,6 +62,9 @@ export function trace(session: Session, tokenizer: Tokenizer, ids: number[], wis
         added[layer]![(start + t) * 2 + (part === "attention" ? 0 : 1)] = Math.sqrt(sum);
       }
     },
+    neurons: (layer, start, _n, values) => {
+      if (layer === wish.neurons?.layer) fired.set(values, start * width);
+    },
     experts: (layer, position, chosen) => experts?.[layer]!.set(chosen, position * expertsPerToken),
   };
   if (attention) {
@@ -75,6 +81,7 @@ export function trace(session: Session, tokenizer: Tokenizer, ids: number[], wis
   if (added) result.added = added;
   if (lens) result.lens = lens;
   if (experts) result.experts = experts;
+  if (wish.neurons) result.neurons = neurons(model, tokenizer, fired, wish.neurons);
   return result;
 }
 

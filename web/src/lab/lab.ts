@@ -140,6 +140,7 @@ export function upgradeLab(root: HTMLElement): () => void {
     python().stop();
     stop.hidden = true;
     delete root.dataset.state;
+    extra.replaceChildren(); // what an earlier run said
     status.textContent = "Stopped. Run starts Python again.";
     run.focus();
   }

@@ -82,7 +82,8 @@ export class Strip {
   readonly element = h("div", { class: "mm-strip", role: "radiogroup" });
   private buttons: HTMLButtonElement[] = [];
 
-  constructor(label: string, private choose: (at: number) => void) {
+  /** `hover`: whether pointing at a token chooses it; not where a choice moves what stands below. */
+  constructor(label: string, private choose: (at: number) => void, private hover = true) {
     this.element.setAttribute("aria-label", label);
     this.element.addEventListener("keydown", (event) => {
       const from = this.buttons.indexOf(document.activeElement as HTMLButtonElement);
@@ -99,7 +100,7 @@ export class Strip {
     texts.forEach((text, i) => {
       const button = (this.buttons[i] ??= this.element.appendChild(h("button", {
         type: "button", role: "radio", class: "mm-strip__token", onclick: () => this.choose(i), onpointerenter: (event: PointerEvent) => {
-          if (event.pointerType === "mouse") this.choose(i);
+          if (this.hover && event.pointerType === "mouse") this.choose(i);
         },
       }, h("span", { class: "mm-strip__bar" }), h("span", { class: "mm-strip__text" }))));
       const share = shares[i] ?? null;

@@ -2,7 +2,7 @@
 
 import type { Edit } from "../engine/api";
 
-export type Show = "attention" | "lens" | "patch" | "cache" | "next" | "tokens";
+export type Show = "attention" | "lens" | "patch" | "cache" | "next" | "tokens" | "neurons";
 
 /** What the fence says of a view; `bytes` are those of its model's files. */
 export interface ViewSpec {
@@ -25,6 +25,8 @@ export interface ViewState {
   head: number;
   /** The token whose row or column is shown; -1: the last. */
   at: number;
+  /** The neuron that stays in view; -1: none. */
+  neuron: number;
   by: "weights" | "values";
   /** Whether a model that chats gets the text through its template, or as plain text. */
   form: "text" | "chat";
@@ -38,7 +40,7 @@ const OFF = /^(\d{1,3})\.(\d{1,3}|a|m)$/;
 
 export function fresh(spec: ViewSpec): ViewState {
   const { model, prompt, other, layer, head, length } = spec;
-  return { model, ask: prompt, other, layer, head, at: -1, by: "weights", form: "text", off: [], length };
+  return { model, ask: prompt, other, layer, head, at: -1, neuron: -1, by: "weights", form: "text", off: [], length };
 }
 
 const prefix = (name: string): string => `${name.split("/").at(-1) ?? name}.`;
@@ -60,6 +62,7 @@ export function fromQuery(spec: ViewSpec, query: string): ViewState | null {
     layer: whole(get("layer"), usual.layer, 0),
     head: whole(get("head"), usual.head, 0),
     at: whole(get("at"), usual.at, -1),
+    neuron: whole(get("neuron"), usual.neuron, -1),
     by: get("by") === "values" ? "values" : "weights",
     form: get("form") === "chat" ? "chat" : "text",
     off: (get("off") ?? "").split("_").filter((name) => OFF.test(name)).slice(0, 100),

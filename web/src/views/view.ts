@@ -8,6 +8,7 @@ import { cacheView } from "./cache";
 import { Frame } from "./frame";
 import type { Body, Change } from "./frame";
 import { lensBody } from "./lens";
+import { neuronsBody } from "./neurons";
 import { nextBody } from "./next";
 import { patchBody } from "./patch";
 import { fresh, fromQuery } from "./state";
@@ -15,7 +16,7 @@ import type { Show, ViewSpec } from "./state";
 import { tokensBody } from "./tokens";
 
 const BODIES: Record<Exclude<Show, "cache">, (change: Change) => Body> = {
-  attention: attentionBody, lens: lensBody, patch: patchBody, next: nextBody, tokens: tokensBody,
+  attention: attentionBody, lens: lensBody, patch: patchBody, next: nextBody, tokens: tokensBody, neurons: neuronsBody,
 };
 
 export function upgrade(root: HTMLElement): () => void {
