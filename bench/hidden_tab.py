@@ -145,7 +145,7 @@ def answer(page: Tab) -> tuple[str, int]:
 
 def playground(page: Tab, other: Tab) -> None:
     """The same answer in front and hidden."""
-    page.until("document.querySelector('.mm-playground[data-live]')")
+    page.until("!!document.querySelector('.mm-playground[data-live]')")
     answer(page)  # loads the model
     rates: dict[str, list[int]] = {"in front": [], "hidden": []}
     texts = set()
@@ -170,7 +170,7 @@ def paused(page: Tab) -> int:
 
 def training(page: Tab, other: Tab, seconds: float) -> None:
     """Steps a second in front and hidden, and the seconds of computing that the page counts."""
-    page.until("document.querySelector('.mm-train__main')")
+    page.until("!!document.querySelector('.mm-train__main')")
     page.ask(MAIN)
     page.until(f"Number({COUNTER}.split(' ')[1]) >= 3")
     passed, rates = 0.0, []

@@ -2,21 +2,25 @@
 
 A browser paints nothing before it has all sheets that a page links to, and on a phone each of them
 costs a way there and back. The theme links two, mkdocstrings one, the book one: here they become
-one file, in their order, so that the cascade stays as it was. Its name holds its hash.
+one file, in their order, so that the cascade stays as it was, and without the theme's rules that no
+page can use (css.py). Its name holds its hash.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from minimind_wiki.book import css
 from minimind_wiki.errors import MinimindError
 
 PLACE = "assets/build"  # where book.css lies: its addresses of fonts stay true
 LINK = re.compile(r'[ \t]*<link rel="stylesheet" href="([^"]+)">\n?')
 HEAD = re.compile(r'^@charset "[^"]*";|/\*# sourceMappingURL=[^*]*\*/\s*$')
 ADDRESS = re.compile(r"url\(\s*(?!['\"]?data:)|@import")
+WORD = re.compile(r"[\w-]+")
 THEME = re.compile(r'<script (src="[^"]*assets/javascripts/bundle\.[^"]*")>')
 
 
@@ -38,7 +42,8 @@ def join(pages: Path) -> Path | None:
         named = "; ".join(f"{found[0].name} has {', '.join(key)}" for key, found in wanted.items())
         raise MinimindError(f"the pages link to different style sheets, so none fits all: {named}.")
     (names,) = wanted
-    parts = [_part(pages / name) for name in names]
+    words = _words(pages, texts.values())
+    parts = [_part(pages / name, words) for name in names]
     text = "\n".join(parts)
     sheet = pages / PLACE / f"site.{hashlib.sha256(text.encode()).hexdigest()[:8]}.css"
     sheet.write_text(text, encoding="utf-8")
@@ -50,12 +55,20 @@ def join(pages: Path) -> Path | None:
     return sheet
 
 
-def _part(file: Path) -> str:
+def _words(pages: Path, texts: Iterable[str]) -> set[str]:
+    """Whatever could be a class: all words of the pages and of the scripts."""
+    scripts = (file.read_text(encoding="utf-8") for file in sorted(pages.rglob("*.js")))
+    return {word for text in (*texts, *scripts) for word in WORD.findall(text)}
+
+
+def _part(file: Path, words: set[str]) -> str:
     if not file.is_file():
         raise MinimindError(f"a page links to the style sheet {file.name}, which is not there.")
     text = HEAD.sub("", HEAD.sub("", file.read_text(encoding="utf-8"))).strip()
-    if file.parent.as_posix().endswith(PLACE) or not ADDRESS.search(text):
-        return text
+    if file.parent.as_posix().endswith(PLACE):
+        return text  # our own, whose classes scripts may put together
+    if not ADDRESS.search(text):
+        return css.purge(text, words)
     raise MinimindError(f"{file.name} has an address relative to itself; it cannot be joined.")
 
 

@@ -28,7 +28,7 @@ const UPGRADES: [string, Upgrade][] = [
   [".mm-exercise[data-exercise]", upgradeExercise],
   [".mm-playground[data-playground]", upgradePlayground],
   [".mm-view[data-view]", upgradeView],
-  [".mm-offline", (root) => void import("./offline/panel").then(({ upgradeOffline }) => upgradeOffline(root))],
+  [".mm-offline", (root) => later(import("./offline/panel").then(({ upgradeOffline }) => upgradeOffline(root)))],
   [".mm-train[data-train]", upgradeTrain],
   [".mm-path[data-path]", upgradePath],
   [".mm-walk[data-path]", upgradeWalk],
@@ -37,6 +37,11 @@ const UPGRADES: [string, Upgrade][] = [
   [".mm-progress", upgradeTools],
   ["article.md-content__inner", watchReading],
 ];
+
+/** Take down what is still to come. */
+function later(made: Promise<() => void>): () => void {
+  return () => void made.then((stop) => stop());
+}
 
 let mounted: { root: HTMLElement; stop: () => void }[] = [];
 

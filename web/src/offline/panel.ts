@@ -18,8 +18,8 @@ function serviceWorkers(): ServiceWorkerContainer | undefined {
   }
 }
 
-export function upgradeOffline(root: HTMLElement): void {
-  if (!claim(root)) return;
+export function upgradeOffline(root: HTMLElement): () => void {
+  if (!claim(root)) return () => undefined;
   const status = statusLine();
   const bar = h("progress", { class: "mm-offline__bar", max: 1, value: 0, hidden: true, "aria-label": "Kept so far" });
   const button = h("button", { type: "button", class: "mm-button", hidden: true });
@@ -30,13 +30,12 @@ export function upgradeOffline(root: HTMLElement): void {
   };
   if (!workers) {
     say("This browser cannot keep the site for reading offline (it needs https, and a window that is not private).");
-    return;
+    return () => undefined;
   }
-  workers.addEventListener("message", function hear(event: MessageEvent): void {
-    if (root.isConnected) news(event.data as News);
-    else workers.removeEventListener("message", hear);
-  });
+  const hear = (event: MessageEvent): void => news(event.data as News);
+  workers.addEventListener("message", hear);
   void refresh();
+  return () => workers.removeEventListener("message", hear);
 
   async function refresh(note = ""): Promise<void> {
     try {
