@@ -18,7 +18,7 @@ PAGES = sorted(
 SHARES = 10
 """The pages are dealt out to so many tests a reader, so that workers have something to share."""
 READERS = [
-    pytest.param({"phone": phone, "dark": dark}, id=f"{'phone-dark' if dark else 'desk-light'}")
+    pytest.param({"phone": phone, "dark": dark}, id="phone-dark" if dark else "desk-light")
     for phone, dark in ((False, False), (True, True))
 ]
 # What colours can break; axe's other rules read the tree and what of it is shown.
