@@ -41,8 +41,8 @@ LISTINGS = re.compile(r"<pre\b[^>]*>.{300,}?</pre>", re.DOTALL)  # a short one m
 INNER = re.compile(r"\.[A-Z]\w*\.\w+$|\._\w+$|\.[A-Z][A-Z\d_]+$")  # of a class, private, constant
 PLAIN_CODE = re.compile(r"<pre\b.*?</pre>", re.DOTALL)
 PLAIN_SPAN = re.compile(r'<span class="[nw]">([^<]*)</span>')
-PUNCTUATION = re.compile(r'<span class="[po]">([^<]*)</span>')
-SOURCE_BOX = re.compile(r'<details class="mkdocstrings-source">.*?</details>', re.DOTALL)
+REFERENCE_SPAN = re.compile(r'<span class="[nwpo]">([^<]*)</span>')
+DOCUMENTED = '<div class="doc doc-object'
 MACRO_ERROR = re.compile(r"^_(?!File_)\w+_: (.*)$")
 
 REDIRECT = """<!doctype html>
@@ -243,9 +243,9 @@ def theme_repairs(text: str) -> str:
 
 
 def fewer_spans(text: str) -> str:
-    """Code without the spans that have no colour; in closed sources also without punctuation's.
+    """Code without the spans that have no colour; in the reference also without punctuation's.
 
-    A page of the reference is half as large without them, and looks the same.
+    A page of the reference has a third fewer elements without them.
     """
-    text = PLAIN_CODE.sub(lambda block: PLAIN_SPAN.sub(r"\1", block[0]), text)
-    return SOURCE_BOX.sub(lambda block: PUNCTUATION.sub(r"\1", block[0]), text)
+    plain = REFERENCE_SPAN if DOCUMENTED in text else PLAIN_SPAN
+    return PLAIN_CODE.sub(lambda block: plain.sub(r"\1", block[0]), text)

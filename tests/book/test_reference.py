@@ -92,5 +92,5 @@ def test_code_keeps_its_text_and_its_colours_with_fewer_spans() -> None:
         '<p><span class="n">3</span></p><pre>'
         + kept.format('<span class="p">:</span>') + "</pre>"
     )  # fmt: skip
-    box = f'<details class="mkdocstrings-source"><pre>{code}</pre></details>'
-    assert kept.format(":") in fewer_spans(box)
+    documented = f'<div class="doc doc-object doc-function"><pre>{code}</pre></div>'
+    assert kept.format(":") in fewer_spans(documented)

@@ -15,10 +15,10 @@ PAGES = sorted(
     for p in SITE.glob("en/**/index.html")
     if "assets" not in p.parts
 )
-SHARES = 8
+SHARES = 10
 """The pages are dealt out to so many tests a reader, so that workers have something to share."""
 READERS = [
-    pytest.param({"phone": phone, "dark": dark}, id=f"{'phone-dark' if dark else 'desk-light'}")
+    pytest.param({"phone": phone, "dark": dark}, id="phone-dark" if dark else "desk-light")
     for phone, dark in ((False, False), (True, True))
 ]
 # What colours can break; axe's other rules read the tree and what of it is shown.
@@ -57,6 +57,7 @@ def test_a_palette_changes_colours_and_nothing_else() -> None:
             assert name.startswith("--") or name == "color-scheme", f"{selector}: {declared}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("visit", READERS, indirect=True)
 def test_every_page_loads_clean_and_accessible(
