@@ -9,15 +9,11 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from minimind_wiki.errors import MinimindError, WrongCall
+from minimind_wiki.errors import MinimindError
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 takes a free one. MinimindError where that fails, WrongCall for
-    a number that is no port: some systems would take what is left of it in 16 bits.
-    """
-    if not 0 <= port < 1 << 16:
-        raise WrongCall(f"--port is {port}; give 0 for a free one, or a number up to 65535.")
+    """A socket that listens; port 0 takes a free one. MinimindError where that fails."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         opened = socket.socket(family)

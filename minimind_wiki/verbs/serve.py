@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     key = read_key(args.api_key_file, os.environ)
     check_host(args.host, key)
+    check_port(args.port)
     for name in ("max_body", "max_prompt_tokens", "max_new_tokens", "time_limit", "max_requests",
                  "step_timeout"):  # fmt: skip
         if getattr(args, name) <= 0:
@@ -96,6 +97,17 @@ def run(args: argparse.Namespace) -> int:
             "supervisor start it again."
         )
     return 0
+
+
+def check_port(port: int) -> None:
+    """WrongCall for a number that is no port: some systems would take what its last 16 bits say.
+
+    >>> check_port(70000)
+    Traceback (most recent call last):
+    minimind_wiki.errors.WrongCall: --port is 70000; give 0 for a free one, or up to 65535.
+    """
+    if not 0 <= port < 1 << 16:
+        raise WrongCall(f"--port is {port}; give 0 for a free one, or up to 65535.")
 
 
 def named_adapters(words: list[str]) -> dict[str, Path]:

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from minimind_wiki.serve.app import create_app
     from minimind_wiki.serve.security import KEY_VARIABLE, check_host, is_local, read_key
     from minimind_wiki.verbs.chat import TOOLS_SYSTEM, allowed_tools, read_stock
-    from minimind_wiki.verbs.serve import named_adapters, served_models
+    from minimind_wiki.verbs.serve import check_port, named_adapters, served_models
 
     if (args.model is None) == (args.server is None):
         raise WrongCall("give a model folder or --server URL, one of the two.")
@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     tools = [tool["function"]["name"] for tool in allowed_tools(args.tools, stock)]
     key = read_key(args.api_key_file, os.environ)
     check_host(args.host, key)
+    check_port(args.port)
     text = args.api_key_file.read_text("utf-8") if args.api_key_file else os.getenv(KEY_VARIABLE)
     host = f"[{args.host}]" if ":" in args.host else args.host
 

@@ -180,6 +180,7 @@ def test_wrong_calls_say_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
         (["m", "--server", "http://x"], "one of the two"),
         (["--server", "localhost:8000"], "it begins with http://"),
         (["m", "--host", "0.0.0.0"], "an API key is needed"),
+        (["m", "--port", "-1"], "--port is -1; give 0 for a free one"),
         (["m", "--tools", "shell"], "unknown tool 'shell'"),
     ]:
         assert main(["webui", *words]) == 2
