@@ -140,10 +140,12 @@ def parameters_are_equal(record):
 
 @experiment.figure()
 def by_length(record):
-    """Share of letters written right, by the length of the row. With cross-attention and in the
-    joined row nearly all are right at every length. With one vector most of two letters are right,
-    and the longer the row the fewer, in a wider model and after more training too."""
-    lines = [record.line(name, "right") for name in record.arms]
+    """Share of letters written right, by the length of the row: nearly all with cross-attention and
+    in the joined row. With one vector fewer the longer the row, after more training too."""
+    of = {"vector_wide": "wider", "vector_long": "trained longer", "joined": "joined row"}
+    lines = [
+        record.line(n, "right", of.get(n, ""), ("solid", "dash")[n in of]) for n in record.arms
+    ]
     floor = sum(record.level("baseline", f"right_{n}") for n in LENGTHS) / len(LENGTHS)
     x = Axis("letters of the row", ticks=list(LENGTHS))
     y = Axis("share of letters right", range=(0, 1.03))
