@@ -159,7 +159,8 @@ def test_patches_say_live_what_was_recorded(visit: Visit) -> None:
 def test_neurons_are_ranked_kept_and_looked_up(visit: Visit) -> None:
     page = visit.open("/en/modules/feedforward/")
     view = live(page, "neurons")
-    look = next(look for look in LOOKS if look.get("ids") and not look["other"])
+    prompt = LOOK["prompt"]
+    look = next(look for look in LOOKS if look["prompt"] == prompt and not look["other"])
     recorded = look["neurons"][0]["rows"]
     shown = view.locator("[data-neuron]")
     assert shown.all_inner_texts() == [str(neuron) for neuron, _, _ in recorded]

@@ -50,7 +50,8 @@ def test_neurons_and_their_words_are_torchs(name, site, tmp_path):
         )
         value_D = model.model.layers[LAYER].mlp.down_proj.weight[:, neuron].detach()
         read_V = model.lm_head.weight @ (value_D * model.model.norm.weight)
-        raised += (read_V * fired_TF[AT, neuron].sign()).topk(3).indices.tolist()
+        own_T = fired_TF[:, neuron]
+        raised += (read_V * own_T[own_T.abs().argmax()].sign()).topk(3).indices.tolist()
     texts = run_engine(site, [calls[0], ("trace", [name, raised])], tmp_path)[1]["value"]["texts"]
     assert [text for row in found["rows"] for text in row["raises"]] == texts
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { answered, judge, readNumber } from "../src/quiz/model";
+import { answered, judge, readNumber, readings, written } from "../src/quiz/model";
 import type { Question } from "../src/quiz/model";
 
 test("numbers are read as people write them", () => {
@@ -10,6 +10,16 @@ test("numbers are read as people write them", () => {
   ];
   for (const [text, value] of cases) assert.equal(readNumber(text), value, text);
   for (const text of ["", "abc", "1.2.3", "1e", "--2", "0x10"]) assert.ok(Number.isNaN(readNumber(text)), text);
+});
+
+test("a lone comma may stand for thousands, and is then not held against anybody", () => {
+  assert.deepEqual(readings("786,432"), [786.432, 786432]);
+  assert.deepEqual(readings("0,5"), [0.5]);
+  const q: Question = { id: "q", type: "number", answer: 786432, tolerance: 0.001 };
+  assert.ok(judge(q, "786,432") && judge(q, "786432") && judge(q, "786 432"));
+  assert.ok(!judge(q, "786,433"));
+  assert.ok(judge({ id: "q", type: "number", answer: 1.125, tolerance: 0.001 }, "1,125"));
+  assert.deepEqual([786432, 25, 0.424234, 6.05264, 1e-9].map(written), ["786,432", "25", "0.4242", "6.053", "1e-9"]);
 });
 
 test("a number is right within its tolerance and wrong beyond it", () => {

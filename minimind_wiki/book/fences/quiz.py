@@ -134,11 +134,22 @@ def _number(question: Body, where: str) -> dict[str, Any]:
             "unit": str(question.get("unit", "")), "why_html": why}  # fmt: skip
 
 
+def written(answer: float) -> str:
+    """An answer for reading, as web/src/quiz/model.ts writes it.
+
+    >>> written(786432.0), written(0.424234)
+    ('786,432', '0.4242')
+    """
+    return f"{answer:,.0f}" if float(answer).is_integer() else f"{answer:.4g}"
+
+
 def _question_html(quiz_id: str, question: dict[str, Any]) -> str:
     anchor = f"quiz-{quiz_id}-{question['id']}"
     if question["type"] == "number":
         listed = ""
-        answer = f"<p>{question['answer']:.4g} {esc(question['unit'])}</p>{question['why_html']}"
+        answer = (
+            f"<p>{written(question['answer'])} {esc(question['unit'])}</p>{question['why_html']}"
+        )
     else:
         listed = options_html(question["options"], "mm-quiz")
         answer = whys_html(question["options"], "mm-quiz") + question.get("why_html", "")

@@ -19,7 +19,7 @@ from minimind_wiki.errors import MinimindError
 Told = dict[str, float | None]  # measures of a head
 CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 EDGES = re.compile("^ +| +$")
-NEURON_COLUMNS = ("neuron", "here", "largest on", "largest", "its value raises")
+NEURON_COLUMNS = ("neuron", "here", "largest on", "largest", "its value raises there")
 CELL, LEFT, TOP = 20, 74, 66  # of a large pattern, in the picture's own units
 
 

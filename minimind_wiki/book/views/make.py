@@ -138,8 +138,8 @@ def _without(model: Transformer, ids: list[int], answer: int) -> dict[str, Any]:
 
 def _neurons(model: Transformer, seen: Traced, say: list[str]) -> list[dict[str, Any]]:
     """For each layer the neurons that fire most at the last token, whatever their sign, with what
-    they hold at every token, and the words that their value raises: the column of the projection,
-    times that sign, read by the last norm's gain and the head."""
+    they hold at every token, and the words that their value raises where they are largest: the
+    column of the projection, with that sign, read by the last norm's gain and the head."""
     layers = []
     decoder: Any = model.model
     for block, fired_TF in zip(decoder.layers, seen.fired, strict=True):
@@ -148,10 +148,11 @@ def _neurons(model: Transformer, seen: Traced, say: list[str]) -> list[dict[str,
             continue
         rows = []
         for neuron in fired_TF[-1].abs().topk(NEURONS).indices.tolist():
+            own_T = fired_TF[:, neuron]
             value_D = block.mlp.down_proj.weight[:, neuron] * decoder.norm.weight
-            score_V = model.lm_head.weight @ value_D * fired_TF[-1, neuron].sign()
+            score_V = model.lm_head.weight @ value_D * own_T[own_T.abs().argmax()].sign()
             raises = [say[token] for token in score_V.topk(RAISED).indices.tolist()]
-            rows.append([neuron, [round(float(x), 2) for x in fired_TF[:, neuron]], raises])
+            rows.append([neuron, [round(float(x), 2) for x in own_T], raises])
         most = round(float(fired_TF.abs().max()), 2)
         layers.append({"width": fired_TF.shape[1], "most": most, "rows": rows})
     return layers

@@ -109,7 +109,7 @@ export interface Trace {
 export interface Neurons {
   /** How many the layer has, and the size of its largest number on this text. */
   width: number; most: number; at: number;
-  /** A number for each token; `raises`: the words that the neuron's value raises most, with the sign that it has at `at`. */
+  /** A number for each token; `raises`: the words that the neuron's value raises most, with the sign that it has where it is largest. */
   rows: { neuron: number; values: number[]; raises: string[] }[];
 }
 

@@ -22,6 +22,11 @@ export function firing(values: Float32Array, width: number, at: number, top: num
   return [keep, ...found.filter((neuron) => neuron !== keep)].slice(0, Math.max(1, found.length));
 }
 
+/** The place of the largest number, whatever its sign. */
+export function peak(values: number[]): number {
+  return values.reduce((best, value, i) => (Math.abs(value) > Math.abs(values[best] ?? 0) ? i : best), 0);
+}
+
 /** Width F of a layer's MLP. EngineError for a layer that is not there, or that has experts. */
 export function neuronsOf(model: Model, layer: number): number {
   const { layers } = model.config;
@@ -41,7 +46,7 @@ export function neurons(model: Model, tokenizer: Tokenizer, values: Float32Array
   const down = model.matrix(model.weights.layers[wish.layer]!.mlp!.down);
   const rows = firing(values, width, at, wish.top, wish.keep).map((neuron) => {
     const own = Array.from({ length: size }, (_, t) => values[t * width + neuron]!);
-    const sign = Math.sign(own[at]!) || 1;
+    const sign = Math.sign(own[peak(own)]!) || 1;
     const value = Float32Array.from({ length: model.config.hidden }, (_, d) => sign * down[d * width + neuron]!);
     return { neuron, values: own, raises: largest(model.scoresOf(value), RAISED).map((id) => tokenizer.show(id)) };
   });

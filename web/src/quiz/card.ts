@@ -1,7 +1,7 @@
 /** One question: a real form with fieldset, legend and native inputs, so that keys and readers work. */
 
 import { fill, h, statusLine, uid } from "../dom";
-import { answered, judge } from "./model";
+import { answered, judge, written } from "./model";
 import type { Question } from "./model";
 import type { QuizAnswer } from "../progress/model";
 import { now } from "../progress/store";
@@ -137,7 +137,7 @@ export function questionCard(
     }
     button.hidden = true;
     again.hidden = ok;
-    const answer = question.type === "number" && !ok ? ` The answer is ${question.answer}${question.unit ? ` ${question.unit}` : ""}.` : "";
+    const answer = question.type === "number" && !ok ? ` The answer is ${written(question.answer ?? Number.NaN)}${question.unit ? ` ${question.unit}` : ""}.` : "";
     const text = ok ? "Right." : `Not right.${answer} It will come back in the review below.`;
     if (speak) {
       status.textContent = text;

@@ -33,6 +33,17 @@ export function readNumber(text: string): number {
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(t) ? Number(t) : Number.NaN;
 }
 
+/** All that a text can mean: "786,432" is also the number with a comma for the thousands. */
+export function readings(text: string): number[] {
+  const thousands = /^\s*[+\u2212-]?\d{1,3},\d{3}\s*$/.test(text) ? [readNumber(text.replace(",", ""))] : [];
+  return [readNumber(text), ...thousands];
+}
+
+/** An answer for reading: "786,432", "0.4242". */
+export function written(answer: number): string {
+  return Number.isInteger(answer) ? answer.toLocaleString("en-US") : String(Number(answer.toPrecision(4)));
+}
+
 /** How far from the answer still counts. With nothing given: 1 % (rounding), exact for 0. */
 export function margin(question: Question): number {
   const answer = Math.abs(question.answer ?? 0);
@@ -48,10 +59,10 @@ export function margin(question: Question): number {
 export function judge(question: Question, value: number[] | string): boolean {
   if (question.type === "number") {
     if (typeof value !== "string" || question.answer === undefined) return false;
-    const typed = readNumber(value);
+    const { answer } = question;
     // 1e-12: 0.1 + 0.2 must not fail at the edge of the tolerance.
-    const slack = 1e-12 * Math.max(1, Math.abs(question.answer));
-    return Math.abs(typed - question.answer) <= margin(question) + slack;
+    const slack = 1e-12 * Math.max(1, Math.abs(answer));
+    return readings(value).some((typed) => Math.abs(typed - answer) <= margin(question) + slack);
   }
   if (typeof value === "string") return false;
   const right = (question.options ?? []).flatMap((o, i) => (o.right ? [i] : []));

@@ -1,6 +1,7 @@
 /** Which neurons of a layer fire on which token, and which words their values raise. */
 
 import { debounce, h, uid } from "../dom";
+import { peak } from "../engine/neurons";
 import { shown } from "../playground/odds";
 import type { Body, Change, Reading } from "./frame";
 import { Folded, Strip, key } from "./parts";
@@ -13,11 +14,6 @@ export function figure(value: number): string {
   return value.toFixed(1).replace(/^-/, "−").replace(/^−0\.0$/, "0.0");
 }
 
-/** The place of the largest number, whatever its sign. */
-export function peak(values: number[]): number {
-  return values.reduce((best, value, i) => (Math.abs(value) > Math.abs(values[best] ?? 0) ? i : best), 0);
-}
-
 export function neuronsBody(change: Change): Body {
   const ids = { layer: uid("mm-layer"), keep: uid("mm-keep") };
   const layers = h("select", { id: ids.layer, class: "mm-select", "data-pick": "layer", onchange: () => change({ layer: Number(layers.value) }) });
@@ -27,7 +23,7 @@ export function neuronsBody(change: Change): Body {
   const line = h("p", { class: "mm-view__line", "aria-live": "polite" });
   const table = h("table", { class: "mm-lens mm-lens--numbers mm-neurons" });
   const scroll = h("div", { class: "mm-table-scroll", tabIndex: 0, role: "group", "aria-label": "Neurons that fire most, by token" }, table);
-  const numbers = new Folded("Each neuron in one line", ["neuron", "here", "largest on", "largest", "its value raises"]);
+  const numbers = new Folded("Each neuron in one line", ["neuron", "here", "largest on", "largest", "its value raises there"]);
   const element = h("div", {},
     h("div", { class: "mm-row" },
       h("div", { class: "mm-field" }, h("label", { for: ids.layer }, "Layer"), layers),
@@ -58,9 +54,10 @@ export function neuronsBody(change: Change): Body {
     if (!focus) return;
     strip.show(texts, focus.values.map((value) => Math.abs(value) / (found.most || 1)), found.at, (i) =>
       `${texts[i] ?? ""}: neuron ${focus.neuron} holds ${figure(focus.values[i] ?? 0)}`);
+    const most = peak(focus.values);
     line.replaceChildren(
-      h("b", {}, `Neuron ${focus.neuron}`), ` (the bars) holds ${figure(focus.values[found.at] ?? 0)} here, and most at `,
-      h("code", {}, shown(texts[peak(focus.values)] ?? "")), `. With the sign that it has here its value raises ${focus.raises.map((text) => `“${shown(text)}”`).join(", ")}.`);
+      h("b", {}, `Neuron ${focus.neuron}`), ` (the bars) holds ${figure(focus.values[found.at] ?? 0)} here, and most, ${figure(focus.values[most] ?? 0)}, at `,
+      h("code", {}, shown(texts[most] ?? "")), `. There its value raises ${focus.raises.map((text) => `“${shown(text)}”`).join(", ")}.`);
     const focused = table.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset.neuron : undefined;
     table.replaceChildren(
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "neuron"),
