@@ -49,7 +49,7 @@ types: setup web ## types: Python and TypeScript, and the browser code's unit te
 	@npm --prefix web run --silent test
 
 unit: setup web  ## unit, parity, golden, book tests and doctests
-	@$(TEST_ENV) $(BIN)/pytest -n auto --dist worksteal \
+	@$(TEST_ENV) $(BIN)/pytest -n auto --dist loadfile \
 	  tests/unit tests/parity tests/golden tests/book minimind_wiki
 
 browser: setup site ## the site in headless Chromium (found, or installed)

@@ -51,7 +51,7 @@ def _prepare(obj: Object) -> None:
         if _says_nothing(obj, member):
             del obj.members[name]
         else:
-            member.labels -= PLACES
+            member.labels.difference_update(PLACES)
             _prepare(member)  # type: ignore[arg-type]
 
 

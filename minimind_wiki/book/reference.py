@@ -97,9 +97,14 @@ def address(file: Path) -> str:
 
 
 def api_index() -> str:
-    """The pages of the reference with the modules that each of them shows, as a list of links."""
+    """The pages of the reference with the modules that each of them shows, as a list of links.
+
+    In the order of the navigation.
+    """
+    nav = (pages.root() / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = sorted(calls().items(), key=lambda item: nav.find(f" {item[0].rstrip('/')}"))
     out = []
-    for page, (folder, names) in calls().items():
+    for page, (folder, names) in listed:
         place = pages.docs() / page
         file = place / "index.md" if place.is_dir() else place.with_suffix(".md")
         text = file.read_text(encoding="utf-8")

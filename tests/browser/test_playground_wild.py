@@ -168,7 +168,7 @@ def test_the_site_is_read_offline_after_it_was_asked_for(guest: Visit, rough: Ro
     rough.leave()
     page.goto(rough.address + "/en/guides/serving/?q=1#top")
     # ?q= also opens the search, whose results have headings of their own
-    assert page.locator("article").get_by_role("heading", level=1).text_content()
+    assert page.locator(".md-content").get_by_role("heading", level=1).text_content()
     page.goto(rough.address + INSPECT)
     page.wait_for_selector(".mm-playground[data-live]")
     assert answer(page), "the model is there too"
