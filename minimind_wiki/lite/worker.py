@@ -68,7 +68,9 @@ def _lab(code: str, knobs: dict[str, Any]) -> dict[str, Any]:
     figure = parts.get("figure")
     if figure is not None and not hasattr(figure, "to_plotly"):
         kind = type(figure).__name__
-        raise TypeError(f"run must return a Figure, or a dict with figure and text, not a {kind}")
+        raise TypeError(
+            f"run must return a Figure, or a dict with figure and text, and returned {kind}"
+        )
     return {
         "figure": None if figure is None else figure.to_plotly(),
         "table": parts.get("table"),

@@ -43,7 +43,8 @@ def run(shown="all", up=1.0, at=-1.0):
         values.append(Line(x, y, name, role, dash=dash))
         slopes.append(Line(x, dy, name, role, dash=dash))
         i = min(range(POINTS), key=lambda i: abs(x[i] - at))
-        said.append(f"{name} {y[i]:.3f}, slope {dy[i]:.3f}")
+        out, slope = (round(number, 3) + 0.0 for number in (y[i], dy[i]))  # and no -0.000
+        said.append(f"{name} {out:.3f}, slope {slope:.3f}")
     zero = [Level(0.0, "zero", "floor")]
     x = "input of the neuron"
     top = Panel(x, Axis("output"), values, levels=zero, title="Forward", legend="top")

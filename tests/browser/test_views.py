@@ -191,6 +191,10 @@ def test_neurons_are_ranked_kept_and_looked_up(visit: Visit) -> None:
     expect(page).to_have_url(re.compile(r"neurons\.layer=3"))
     view.locator("[data-action=reset]").click()
     expect(shown.first).to_have_text(str(recorded[0][0]))
+    view.locator("summary").click()
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run('#view-neurons', {resultTypes: ['violations']})")["violations"]
+    assert not [f"{v['id']}: {v['nodes'][0]['html'][:160]}" for v in found]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     visit.assert_clean()
 

@@ -260,7 +260,8 @@ def neurons(data: dict[str, Any], layer: int) -> str:
         raise MinimindError(f"layer {layer} has experts; choose a layer with one feed-forward.")
     heads = [f'<th scope="col">{esc(token(text))}</th>' for text in data["texts"]]
     heads[last] = heads[last].replace("<th", '<th class="mm-neurons__at"')
-    body, lines = [], []
+    body: list[str] = []
+    lines: list[str] = []
     for neuron, values, raises in found["rows"]:
         cells = "".join(
             f'<td data-step="{step(abs(value) / found["most"])}">{_number(value)}</td>'

@@ -140,7 +140,7 @@ def _neurons(model: Transformer, seen: Traced, say: list[str]) -> list[dict[str,
     """For each layer the neurons that fire most at the last token, whatever their sign, with what
     they hold at every token, and the words that their value raises where they are largest: the
     column of the projection, with that sign, read by the last norm's gain and the head."""
-    layers = []
+    layers: list[dict[str, Any]] = []
     decoder: Any = model.model
     for block, fired_TF in zip(decoder.layers, seen.fired, strict=True):
         if not fired_TF.shape[1]:  # a layer of experts

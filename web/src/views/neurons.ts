@@ -49,7 +49,8 @@ export function neuronsBody(change: Change): Body {
     width = found.width;
     const kept = state.neuron >= width ? -1 : state.neuron;
     if (document.activeElement !== keep) keep.value = kept < 0 ? "" : String(kept);
-    note.textContent = `${width} neurons in this layer; the ${found.rows.length} that fire most at “${shown(texts[found.at] ?? "")}”.`;
+    const many = kept < 0 ? `the ${found.rows.length}` : `the one kept, and the ${found.rows.length - 1}`;
+    note.textContent = `${width} neurons in this layer; ${many} that fire most at “${shown(texts[found.at] ?? "")}”.`;
     const focus = found.rows[0];
     if (!focus) return;
     strip.show(texts, focus.values.map((value) => Math.abs(value) / (found.most || 1)), found.at, (i) =>
