@@ -17,6 +17,8 @@ class Caches {
     };
     return Promise.resolve({ match: (url: string) => Promise.resolve(cache.get(url)?.clone()), put } as unknown as Cache);
   }
+  match = (url: string, { cacheName }: { cacheName: string }): Promise<Response | undefined> =>
+    Promise.resolve(this.held.get(cacheName)?.get(url)?.clone());
   keys = (): Promise<string[]> => Promise.resolve([...this.held.keys()]);
   delete = (name: string): Promise<boolean> => Promise.resolve(this.held.delete(name));
 }
@@ -123,6 +125,15 @@ test("full storage and a cut connection are told, and the version before stays",
   cut.world.fetch = (address, init) => (address === SCOPE ? Promise.reject(new TypeError("cut")) : plain(address, init));
   await assert.rejects(keep(cut.world, "two"), /connection was cut/);
   assert.equal((await keptList(cut.world.caches, SCOPE))?.version, "one");
+});
+
+test("what a last page asks for after the removal keeps nothing anew", async () => {
+  const s = site();
+  s.put("one", { "./": "home" });
+  await keep(s.world, "one");
+  await keepOnly(s.world);
+  assert.equal(await get(s, SCOPE, "one"), "home"); // from the network
+  assert.deepEqual(await s.caches.keys(), []);
 });
 
 test("a neighbour on the same host keeps its own", async () => {

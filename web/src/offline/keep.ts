@@ -140,8 +140,8 @@ export async function answer(world: World, request: Request, version: string): P
 
 async function fromCache(world: World, request: Request, version: string): Promise<Response | undefined> {
   try {
-    const cache = await world.caches.open(prefix(world.scope) + version);
-    return await cache.match(plainAddress(request.url));
+    // not open(), which makes the cache anew when a last page asks after its removal
+    return await world.caches.match(plainAddress(request.url), { cacheName: prefix(world.scope) + version });
   } catch {
     return undefined; // storage was taken back: the network is left
   }
