@@ -47,7 +47,9 @@ def said(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 def test_generate_answers_with_rounded_weights(dtype, folder, engines, capsys):
     words = ["generate", folder, "--prompt", "To be", "--temperature", 0, "--max-tokens", 30]
     out = said(capsys, *words, "--dtype", dtype)
-    assert isinstance(engines[-1].score, lean.JoinedHalves if lean.HALVES else lean.Joined)
+    assert isinstance(
+        engines[-1].score, lean.JoinedHalves if lean.HALVES is not None else lean.Joined
+    )
     rounded = load_model_folder(folder, dtype=getattr(torch, dtype))[0].float()
     prompt = BYTES.encode("To be")
     want = generate(rounded, torch.tensor([prompt]), 30, temperature=0, stop_ids=(BYTES.eos_id,))
