@@ -55,7 +55,7 @@ def derived(record):
 @experiment.claim(quick=True)
 def refilled_is_as_large(record):
     """The wider tied model has as many parameters as the untied one, to one in a hundred."""
-    texts = {n.split("_")[0] for n in record.arms}
+    texts = sorted({n.split("_")[0] for n in record.arms})
     sizes = {t: [record.value(f"{t}_{k}", "parameters") for k in KINDS] for t in texts}
     good = all(abs(refilled / untied - 1) < 0.01 for _, untied, refilled in sizes.values())
     return good, "; ".join(f"{t} {', '.join(f'{s:,.0f}' for s in ss)}" for t, ss in sizes.items())

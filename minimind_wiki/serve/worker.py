@@ -108,8 +108,14 @@ class Worker:
     @property
     def healthy(self) -> bool:
         """Whether a request would be answered."""
-        alive = self._thread.is_alive() and not self._closing and not self.gave_up
+        alive = self._stands and not self._closing and not self.gave_up
         return alive and self._engines.keys() == self._makers.keys()
+
+    @property
+    def _stands(self) -> bool:
+        """Whether the thread works or is about to: after a hang, who is told so may ask again
+        before the new one has begun."""
+        return self._thread.ident is None or self._thread.is_alive()
 
     @property
     def gave_up(self) -> bool:
@@ -178,7 +184,7 @@ class Worker:
 
     def _hold(self, many: int) -> None:
         with self._wake:
-            if self._closing or not self._thread.is_alive():
+            if self._closing or not self._stands:
                 raise stopping()
             if self.gave_up:
                 raise hung()

@@ -202,6 +202,24 @@ def test_a_step_that_hangs_is_left_and_the_server_goes_on() -> None:
         assert "minimind_at_work 0.0" in metrics and play.made == 2
 
 
+def test_who_asks_again_before_the_new_thread_runs_is_answered(monkeypatch) -> None:
+    """The error of a hung step comes before the next thread begins, and a client may be quick."""
+    play, start = endless(), threading.Thread.start
+
+    def slowly(self: threading.Thread) -> None:
+        if self.name == "engine":
+            time.sleep(0.5)
+        start(self)
+
+    with serving({"m": play.served()}, step_seconds=0.1) as server:
+        monkeypatch.setattr(threading.Thread, "start", slowly)
+        assert post(server, ask("HANG")).json()["error"]["code"] == "engine_hung"
+        again = post(server, ask())
+        monkeypatch.undo()
+        assert again.status_code == 200, again.text
+        play.woken.set()
+
+
 def test_only_the_engine_that_hangs_is_left() -> None:
     good, bad = endless(), endless()
     models = {"m": good.served(10**6), "n": bad.served()}
