@@ -55,10 +55,12 @@ def test_sixteen_bits_do_not_hold_a_matrix_of_tiny_numbers():
 
 
 @needs_kernel
+@pytest.mark.parametrize("call", [lean.HALVES, lean.by_halves], ids=["scripted", "plain"])
 @pytest.mark.parametrize("rows", [1, 2, 7, 33, 256])
-def test_products_are_those_of_float32(rows):
+def test_products_are_those_of_float32(rows, call, monkeypatch):
     """Beside float64 they are as near as float32's own, whose sums have another order; inputs
     rounded to float16 would be far away."""
+    monkeypatch.setattr(lean, "HALVES", call)
     draw = torch.Generator().manual_seed(rows)
     layers = [Linear(160, outputs, bias=False) for outputs in (96, 24, 1)]
     for layer in layers:
