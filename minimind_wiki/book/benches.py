@@ -44,11 +44,7 @@ def code_hash(file: Path) -> str:
 
 def load(name: str) -> dict[str, Any]:
     """The record; refused where there is none, or where the benchmark has changed since."""
-    folder = pages.root() / "bench" / "records"
-    known = [file.stem for file in folder.glob("*.json")]
-    if name not in known:
-        raise pages.fault(str(unknown("recorded benchmark", name, known)))
-    data: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    data = records.kept("bench/records", name, "recorded benchmark")
     if data["code_hash"] != code_hash(pages.root() / "bench" / f"{name}.py"):
         raise pages.fault(f"bench/{name}.py has changed since its record; run {data['command']}.")
     return data

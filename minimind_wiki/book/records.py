@@ -6,6 +6,7 @@ record stops the build with the page, the key and the command that mends it.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
@@ -15,7 +16,7 @@ from typing import Any
 
 from minimind_wiki.book import hashing, pages, record
 from minimind_wiki.book.pages import esc, slug
-from minimind_wiki.errors import MinimindError
+from minimind_wiki.errors import MinimindError, unknown
 
 log = logging.getLogger("mkdocs.plugins.minimind_wiki")
 SUPERSCRIPT = re.compile(r"^(-?[\d.]+)e([+-])0*(\d+)$")
@@ -44,6 +45,17 @@ def get(name: str) -> record.Record:
 def load(name: str) -> dict[str, Any]:
     """The record's JSON, checked as in `get`."""
     return get(name).data
+
+
+def kept(folder: str, name: str, what: str) -> dict[str, Any]:
+    """A record that is no experiment's, FOLDER/NAME.json of the repository; raises for a name that
+    is not there, with the nearest of those that are. `what` calls such a thing by its kind."""
+    home = pages.root() / folder
+    known = [file.stem for file in home.glob("*.json")]
+    if name not in known:
+        raise pages.fault(str(unknown(what, name, known)))
+    data: dict[str, Any] = json.loads((home / f"{name}.json").read_text(encoding="utf-8"))
+    return data
 
 
 def lookup(name: str, key: str) -> float:

@@ -45,11 +45,7 @@ def seconds(name: str) -> float:
 
 def recipe(name: str) -> dict[str, Any]:
     """The record of a recipe that was run; refused when the recipe has changed since."""
-    folder = pages.root() / "recipes" / "records"
-    known = [file.stem for file in folder.glob("*.json")]
-    if name not in known:
-        raise pages.fault(str(unknown("recorded recipe", name, known)))
-    data: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    data = records.kept("recipes/records", name, "recorded recipe")
     if data["stages_hash"] != stages_hash(pages.root() / data["recipe"]):
         raise pages.fault(
             f"{data['recipe']} has changed since it was recorded: run it again, then "
