@@ -38,7 +38,7 @@ class Drawn:
 
     id: int
     logprob: float | None = None
-    """Under the model itself: temperature 1, nothing refused. None where nobody asked."""
+    """None where nobody asked; else as `Request.logprobs_mode` says."""
     top: Sequence[tuple[int, float]] = ()
     """The likeliest tokens and their log-probabilities, the best first."""
     error: str = ""
@@ -58,6 +58,7 @@ class Drawer:
         sampling = request.sampling
         sampling.check(vocab_size)
         self.sampling, self.logprobs = sampling, request.logprobs
+        self.processed = request.logprobs_mode == "processed"
         self.constraint: Any = None if request.constraint is None else request.constraint.copy()
         self.ids = list(request.prompt)
         self.device = torch.device(device)
@@ -181,15 +182,13 @@ def draw(logits_BV: Tensor, drawers: Sequence[Drawer], checked: bool = False) ->
     >>> [drawn.id for drawn in draw(rows, [Drawer(ask, 3), Drawer(ask, 3)])]
     [1, 0]
     """
-    next_B = pick(filtered(logits_BV, drawers, checked), drawers)
-    drawn = [Drawn(token) for token in next_B.tolist()]
+    scores_BV = filtered(logits_BV, drawers, checked)
+    drawn = told(pick(scores_BV, drawers).tolist(), logits_BV, scores_BV, drawers)
     for row, drawer in enumerate(drawers):
         if drawer.constraint is not None and drawer.constraint.error:
             drawn[row] = Drawn(-1, error=drawer.constraint.error)
-            continue
-        drawer.accept(drawn[row].id)
-        if drawer.logprobs is not None:
-            drawn[row] = told(logits_BV[row], drawn[row].id, drawer.logprobs)
+        else:
+            drawer.accept(drawn[row].id)
     return drawn
 
 
@@ -221,12 +220,32 @@ def chances(scores_BV: Tensor, drawers: Sequence[Drawer]) -> Tensor:
     return chance_BV
 
 
-def told(logits_V: Tensor, token: int, count: int) -> Drawn:
-    """A drawn token with its log-probability and those of the `count` likeliest."""
-    logp_V = torch.log_softmax(logits_V.float(), dim=-1)
-    best = logp_V.topk(min(count, len(logp_V)))
-    top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-    return Drawn(token, float(logp_V[token]), top)
+def told(
+    tokens: Sequence[int], logits_BV: Tensor, scores_BV: Tensor, drawers: Sequence[Drawer]
+) -> list[Drawn]:
+    """The token of each row, with the log-probabilities that its request asks for.
+
+    `scores_BV` are those of `filtered`, which "processed" log-probabilities are of.
+    """
+    drawn = [Drawn(token) for token in tokens]
+    alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
+    for row, drawer in enumerate(drawers):
+        if drawer.logprobs is not None:
+            certain = drawer.processed and drawer.sampling.temperature == 0
+            alike[drawer.logprobs, drawer.processed, certain].append(row)
+    for (count, processed, certain), rows in alike.items():
+        if certain:
+            for row in rows:
+                drawn[row] = Drawn(tokens[row], 0.0, ((tokens[row], 0.0),)[:count])
+            continue
+        rows_GV = (scores_BV if processed else logits_BV)[_index(rows, scores_BV)]
+        logp_GV = torch.log_softmax(rows_GV.float(), dim=-1)
+        ids_G1 = _index([tokens[row] for row in rows], scores_BV)[:, None]
+        best = logp_GV.topk(min(count, logp_GV.shape[1]))
+        found = (logp_GV.gather(1, ids_G1)[:, 0], best.indices, best.values)
+        for row, logp, ids, logps in zip(rows, *(part.tolist() for part in found), strict=True):
+            drawn[row] = Drawn(tokens[row], logp, tuple(zip(ids, logps, strict=True)))
+    return drawn
 
 
 def _index(rows: list[int], like: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from minimind_wiki.errors import WrongCall
-from minimind_wiki.infer.draw import Drawer, Drawn, draw, told
+from minimind_wiki.infer.draw import Drawer, Drawn, draw, filtered, told
 from minimind_wiki.infer.guess import make_guesser, stand
 from minimind_wiki.infer.lay import StepCache, context_of
 from minimind_wiki.infer.lean import flat_decoder
@@ -230,12 +230,16 @@ class Engine:
             self.accepted += len(tokens) - 1
             work.stored += len(tokens) - 1
             work.drafted = min(work.drafted, work.stored)
-            count = work.request.logprobs
-            for place, token in enumerate(tokens):
-                work.drawer.accept(token)
-                row_V = logits_RV[first + place]
-                drawn = Drawn(token) if count is None else told(row_V, token, count)
-                out.append(self._take(work, drawn))
+            drawn = [Drawn(token) for token in tokens]
+            if work.request.logprobs is not None:
+                rows_TV, drawers = (
+                    logits_RV[first : first + len(tokens)],
+                    [work.drawer] * len(tokens),
+                )
+                drawn = told(tokens, rows_TV, filtered(rows_TV, drawers), drawers)
+            for token in drawn:
+                work.drawer.accept(token.id)
+                out.append(self._take(work, token))
                 if out[-1][1].finish:
                     break
         return out

@@ -80,6 +80,11 @@ class StepCache(PagedCache):
         one = len(self.steps) == 1 and len(self.steps[0].ids) == 1
         return self.steps[0] if one else None
 
+    def extend(self, layer: int, k_1KTD: Tensor, v_1KTD: Tensor) -> tuple[Tensor, Tensor]:
+        """`PagedCache.extend`; under autocast a layer computes in fewer bits than are kept."""
+        dtype = self.all_L2BZKE.dtype
+        return super().extend(layer, k_1KTD.to(dtype), v_1KTD.to(dtype))
+
     def _spread(self) -> None:
         parts, slots, size, row = list[Part](), list[int](), self.size, 0
         for _, group in groupby(enumerate(self.steps), key=_alike):

@@ -49,6 +49,7 @@ def flat_decoder(
     attentions = [layer.self_attn for layer in decoder.layers if isinstance(layer, Block)]
     known = all(are_known(a.q_proj, a.k_proj, a.v_proj, a.o_proj) for a in attentions)
     suits = weight.device.type == "cpu" and weight.dtype == torch.float32
+    suits = suits and not torch.is_autocast_enabled("cpu")  # which the calls below do not heed
     if not (suits and known and model.config.family == "llama"):
         return decoder.flat, model.lm_head
     return LeanDecoder(model), joined(head) if are_known(head := model.lm_head) else head

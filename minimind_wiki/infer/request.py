@@ -80,6 +80,10 @@ class Request:
     """The text ends before the first of these; they may begin in one token and end in another."""
     logprobs: int | None = None
     """How many of the likeliest tokens to tell beside the drawn one; None tells nothing."""
+    logprobs_mode: Literal["raw", "processed"] = "raw"
+    """raw: of the model itself, as OpenAI's API has it. processed: of the distribution that the
+    token was drawn from, after temperature and filters; what reinforcement learning needs. (The
+    words are vLLM's.)"""
     constraint: Any = None
     """A grammar's state (`infer.grammar`), which refuses tokens that cannot go on."""
 
@@ -93,7 +97,7 @@ class Token:
     """What it adds to the text that may be shown: empty while a character or a possible stop
     string is unfinished, and then all of it at once."""
     logprob: float | None = None
-    """Under the model itself (temperature 1, nothing refused), as OpenAI's API has it."""
+    """None where nobody asked; else as `Request.logprobs_mode` says."""
     top: Sequence[tuple[int, float]] = ()
     finish: Finish | None = None
     """Set on the last token of a request."""

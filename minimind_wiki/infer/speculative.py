@@ -15,16 +15,10 @@ Shapes: k guesses, T = k + 1 places at which the model scores, V vocabulary.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-
-from minimind_wiki.errors import WrongCall
-from minimind_wiki.infer.rollout import sampling_logp
-from minimind_wiki.infer.sampling import check_sampling
-from minimind_wiki.model import KVCache, Transformer
 
 
 def judge(
@@ -59,14 +53,6 @@ def _draw(weight_V: Tensor, generator: torch.Generator | None) -> int:
     return int(torch.multinomial(weight_V, 1, generator=generator))
 
 
-class Guesser(Protocol):
-    """Whoever guesses how a text goes on."""
-
-    def guess(self, ids: list[int], most: int) -> tuple[list[int], Tensor]:
-        """Up to `most` tokens and the probabilities they were drawn with, (k, V)."""
-        ...
-
-
 class Lookup:
     """Guesses that the text goes on as it did where its last `size` tokens stood before.
 
@@ -92,84 +78,3 @@ class Lookup:
         one_hot_kV = torch.zeros(len(found), self.vocab_size)
         one_hot_kV[range(len(found)), found] = 1
         return found, one_hot_kV
-
-
-class Draft:
-    """Guesses with a smaller model of the same vocabulary, drawn as the large one draws."""
-
-    def __init__(
-        self,
-        model: Transformer,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        check_sampling(temperature, top_k, top_p)
-        self.model = model
-        self.settings = (temperature, top_k, top_p)
-        self.generator = generator
-        weight, config = model.lm_head.weight, model.config
-        room = config.max_position_embeddings
-        self.cache = KVCache(config, 1, room, weight.device, weight.dtype)
-        self.seen: list[int] = []
-        """The tokens in the cache."""
-
-    @torch.no_grad()
-    def guess(self, ids: list[int], most: int) -> tuple[list[int], Tensor]:
-        """Guesses drawn one after the other; none where the draft's own context is full."""
-        while self.seen != ids[: len(self.seen)] or len(self.seen) == len(ids):
-            self.seen.pop()  # guesses that fell; and one token must be left to compute
-        self.cache.length = len(self.seen)
-        text, q_kV, device = list(ids), [], self.model.lm_head.weight.device
-        for _ in range(min(most, self.cache.room - len(ids) + 1)):
-            new_1T = torch.tensor([text[self.cache.length :]], device=device)
-            hidden_1D = self.model.model(new_1T, self.cache)[:, -1]
-            self.seen = list(text)
-            q_kV.append(sampling_logp(self.model.lm_head(hidden_1D), *self.settings).exp())
-            text.append(_draw(q_kV[-1][0], self.generator))
-        empty = torch.zeros(0, self.model.config.vocab_size)
-        return text[len(ids) :], torch.cat(q_kV) if q_kV else empty
-
-
-@torch.no_grad()
-def speculate(
-    model: Transformer,
-    guesser: Guesser,
-    prompt: Sequence[int],
-    max_new_tokens: int,
-    ahead: int = 4,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    generator: torch.Generator | None = None,
-    stop_ids: Sequence[int] = (),
-) -> Iterator[list[int]]:
-    """The tokens of each pass, up to `ahead` + 1 of them, until a stop id or `max_new_tokens`.
-
-    Their distribution is that of `stream` with the same settings, and at temperature 0 the tokens
-    are. Raises WrongCall where prompt and new tokens do not fit the model's context.
-    """
-    check_sampling(temperature, top_k, top_p)
-    if not prompt or ahead < 1:
-        raise WrongCall(f"{len(prompt)} tokens and {ahead} guesses ahead; give at least 1 of both.")
-    most, limit = len(prompt) + max_new_tokens, model.config.max_position_embeddings
-    if most > limit:
-        raise WrongCall(
-            f"{most} tokens are more than the model's context of {limit}; ask for less."
-        )
-    weight, ids = model.lm_head.weight, list(prompt)
-    cache = KVCache(model.config, 1, most, weight.device, weight.dtype)
-    while len(ids) < most:
-        guesses, q_kV = guesser.guess(ids, min(ahead, most - len(ids) - 1))
-        new_1T = torch.tensor([ids[cache.length :] + guesses], device=weight.device)
-        hidden_TD = model.model(new_1T, cache)[0, -len(guesses) - 1 :]
-        p_TV = sampling_logp(model.lm_head(hidden_TD), temperature, top_k, top_p).exp()
-        kept = judge(guesses, p_TV, q_kV.to(p_TV.device), generator)
-        cache.length = len(ids) + len(kept) - 1  # what fell is written over
-        ends = [place for place, token in enumerate(kept) if token in stop_ids]
-        kept = kept[: ends[0] + 1] if ends else kept
-        ids += kept
-        yield kept
-        if ends:
-            return

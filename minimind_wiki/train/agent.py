@@ -13,9 +13,8 @@ Shapes: B answers, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
@@ -24,15 +23,14 @@ from torch import Tensor
 
 from minimind_wiki.data.world.tools import SPECS
 from minimind_wiki.errors import MinimindError
-from minimind_wiki.infer.rollout import Rollout, rollout
-from minimind_wiki.model import Transformer
+from minimind_wiki.infer.rollout import Rollout
 from minimind_wiki.train.method import Workshop
 from minimind_wiki.train.play import Player, Playing
 from minimind_wiki.train.reasoning import Reply
 from minimind_wiki.train.rewards import exact, used_tools, weighted, well_formed
 from minimind_wiki.train.sandbox import Result, Sandbox
 from minimind_wiki.train.sources import Row, Source
-from minimind_wiki.train.track import Drawn, Game, Request, SampleMany, collate, play_together
+from minimind_wiki.train.track import Game, collate, engine, play_together
 from minimind_wiki.train.trajectory import Episode, Run, episode, prompt_of
 
 TOLD = ("turns", "calls", "failed_calls")
@@ -84,45 +82,6 @@ def runner(sandbox: Sandbox, row: Row) -> Run:
         return sandbox.call(name, arguments, row.get("stock"))
 
     return run
-
-
-def together(requests: Sequence[Request]) -> Iterator[list[int]]:
-    """Numbers of the requests that draw together, shorter prompts first: of one budget, and without
-    a gap in length that is larger than it.
-
-    In a rollout a row waits a step for each token that its prompt is shorter than another's, so
-    behind a large gap a rollout of their own, of at most the budget's steps, is less work.
-
-    >>> list(together([([1] * 9, 2), ([1], 2), ([1] * 3, 2), ([1], 4)]))
-    [[1, 2], [0], [3]]
-    """
-    for budget in sorted({budget for _, budget in requests}):
-        rows = [number for number, request in enumerate(requests) if request[1] == budget]
-        rows.sort(key=lambda number: len(requests[number][0]))
-        lengths = [len(requests[number][0]) for number in rows]
-        starts = [at for at in range(1, len(rows)) if lengths[at] - lengths[at - 1] > budget]
-        yield from (rows[begin:end] for begin, end in pairwise([0, *starts, len(rows)]))
-
-
-def sampler(model: Transformer, end: int, many: int, **sampling: Any) -> SampleMany:
-    """`track.engine`, but `many` neighbours that ask the same are one prompt that is read once.
-
-    So a first turn is drawn exactly as single answers are, from the same numbers, if the prompts
-    are of like length.
-    """
-
-    def sample_many(requests: list[Request]) -> list[Drawn]:
-        drawn: dict[int, Drawn] = {}
-        for rows in together(requests):
-            asked, budget = [requests[number][0] for number in rows], requests[rows[0]][1]
-            groups = [asked[at : at + many] for at in range(0, len(asked), many)]
-            alike = all(group == [group[0]] * many for group in groups)
-            prompts = [group[0] for group in groups] if alike else asked
-            out = rollout(model, prompts, many if alike else 1, budget, stop_ids=[end], **sampling)
-            drawn.update((number, out.sampled(row)) for row, number in enumerate(rows))
-        return [drawn[number] for number in range(len(requests))]
-
-    return sample_many
 
 
 def as_rows(
@@ -213,7 +172,7 @@ class Agent(Player):
         work, s, games = self.work, self.acting, list[Game[Episode]]()
         device = work.place.device
         generator = torch.Generator(device).manual_seed(work.config.seed * 1_000_003 + number)
-        draw = sampler(work.model, self.end, many, temperature=temperature, generator=generator)
+        draw = engine(work.model, self.end, temperature=temperature, generator=generator)
         for row in rows:
             (messages, tools), run = prompt_of(row), runner(self.sandbox, row)
             games += [episode(messages, work.tokenizer, tools, run, work.config.context_length,

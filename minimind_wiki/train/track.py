@@ -111,18 +111,13 @@ def play_together(sample_many: SampleMany, games: Iterable[Game[T]]) -> list[T]:
 def engine(model: Transformer, end: int, **sampling: Any) -> SampleMany:
     """The package's own rollouts as an engine for `play_together`; `end` ends a turn.
 
-    `sampling`: temperature, top_k, top_p, generator and rows_at_once of `infer.rollout`. Rows with
-    the same budget are drawn together, so give games one `turn_tokens`.
+    `sampling`: temperature, top_k, top_p, generator and rows_at_once of `infer.rollout`.
     """
 
     def sample_many(requests: list[Request]) -> list[Drawn]:
-        drawn: dict[int, Drawn] = {}
-        for budget in sorted({budget for _, budget in requests}):  # a set has no order of its own
-            rows = [number for number, request in enumerate(requests) if request[1] == budget]
-            prompts = [requests[number][0] for number in rows]
-            out = rollout(model, prompts, 1, budget, stop_ids=[end], **sampling)
-            drawn.update((number, out.sampled(row)) for row, number in enumerate(rows))
-        return [drawn[number] for number in range(len(requests))]
+        prompts, budgets = zip(*requests, strict=True)
+        out = rollout(model, prompts, 1, budgets, stop_ids=[end], **sampling)
+        return [out.sampled(row) for row in range(len(requests))]
 
     return sample_many
 

@@ -1,7 +1,10 @@
 """Small models for tests of inference."""
 
 import torch
+from torch import Tensor
 
+from minimind_wiki.infer.draw import Drawer, filtered
+from minimind_wiki.infer.request import Request, Sampling
 from minimind_wiki.model import ModelConfig, Transformer
 
 SMALL = {
@@ -20,3 +23,13 @@ def stirred(config: ModelConfig) -> Transformer:
             if parameter.dim() == 1:
                 parameter.add_(0.3 * torch.randn(parameter.shape, generator=draw))
     return made
+
+
+def drawn_logp(logits_NV: Tensor, temperature: float, top_k=None, top_p=None) -> Tensor:
+    """Logarithm of the distribution that tokens are drawn from, at a temperature above 0, (N, V).
+
+    Its filters are those of transformers: tests/unit/test_infer_rollout.py.
+    """
+    how = Request([0], 1, Sampling(temperature, top_k, top_p))
+    drawers = [Drawer(how, logits_NV.shape[1])] * len(logits_NV)
+    return torch.log_softmax(filtered(logits_NV, drawers), dim=-1)

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 import torch
-from stirred import GQA, stirred
+from stirred import GQA, drawn_logp, stirred
 from test_infer_engine import (
     CONFIGS,
     all_blocks_are_accounted_for,
@@ -24,7 +24,6 @@ from minimind_wiki.infer import guess
 from minimind_wiki.infer.engine import Engine
 from minimind_wiki.infer.grammar import from_regex, from_schema
 from minimind_wiki.infer.request import Request, Sampling
-from minimind_wiki.infer.rollout import sampling_logp
 from minimind_wiki.infer.speculative import judge
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
@@ -114,7 +113,7 @@ def statistic(rounds: int = 1400) -> tuple[float, int]:
             return
         with torch.no_grad():
             scores_1V = LARGE(torch.tensor([asked + text]))[:, -1]
-        p_V = sampling_logp(scores_1V, 0.8, 3)[0].exp()
+        p_V = drawn_logp(scores_1V, 0.8, 3)[0].exp()
         for token in p_V.nonzero()[:, 0].tolist():
             walk([*text, token], chance * float(p_V[token]))
 
@@ -150,33 +149,51 @@ def test_draws_depend_on_the_seed_and_not_on_the_company(by):
     assert lost
 
 
+def said(model, draft, tokenizer=None, **fields):
+    """The tokens of one answer and its text. At temperature 0 if not told otherwise."""
+    engine, told, text = Engine(model, tokenizer, draft=draft), [], ""
+    engine.add(Request(**{"prompt": [97], "sampling": Sampling(temperature=0)} | fields))
+    while engine.busy:
+        for _, token in engine.step():
+            told, text = [*told, token], text + token.text
+    return told, text
+
+
 def test_ends_and_log_probabilities_are_those_without_guesses():
-    tokenizer = ByteTokenizer()
     model = Transformer(preset("nano", initializer_range=0.3), seed=2)
 
-    def said(draft, **fields):
-        engine, told, text = Engine(model, tokenizer, draft=draft), [], ""
-        engine.add(greedy(tokenizer.encode("a"), 30, **fields))
-        while engine.busy:
-            for _, token in engine.step():
-                told, text = [*told, token], text + token.text
-        return told, text
+    def answer(draft, **fields):
+        return said(model, draft, ByteTokenizer(), max_new_tokens=30, **fields)
 
-    plain, text = said(None, logprobs=2)
+    plain, text = answer(None, logprobs=2)
     for helper in ("ngram", model):
-        told, same = said(helper, logprobs=2)
+        told, same = answer(helper, logprobs=2)
         assert same == text and [t.id for t in told] == [t.id for t in plain]
         for token, other in zip(told, plain, strict=True):
             assert token.logprob == pytest.approx(other.logprob, abs=1e-4)
             assert [i for i, _ in token.top] == [i for i, _ in other.top]
         assert told[-1].finish == "length"
         cut = text[7:10]
-        told, shorter = said(helper, stop=[cut])
+        told, shorter = answer(helper, stop=[cut])
         assert shorter == text[: text.index(cut)] and told[-1].finish == "stop"
         stop = plain[6].id
-        told, _ = said(helper, stop_ids=[stop])
+        told, _ = answer(helper, stop_ids=[stop])
         assert [t.id for t in told][-1] == stop and told[-1].finish == "stop"
         assert len(told) == 1 + [t.id for t in plain].index(stop)
+
+
+@pytest.mark.parametrize("by", ["ngram", "close"])
+def test_processed_log_probabilities_are_those_of_the_draws(by):
+    """Guesses that stand have those of the model's distribution, and not of the guesser's."""
+    how, asked = Sampling(0.8, top_k=5, seed=3), [3, 4, 3, 4]
+    told, _ = said(LARGE, "ngram" if by == "ngram" else CLOSE, prompt=asked, max_new_tokens=30,
+                   sampling=how, logprobs=2, logprobs_mode="processed")  # fmt: skip
+    ids = [*asked, *(token.id for token in told)]
+    with torch.no_grad():
+        logp_TV = drawn_logp(LARGE(torch.tensor([ids[:-1]]))[0, 3:], 0.8, 5)
+    for token, logp_V in zip(told, logp_TV, strict=True):
+        assert token.logprob == pytest.approx(float(logp_V[token.id]), abs=1e-4)
+        assert token.top[0][1] == pytest.approx(float(logp_V.max()), abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,7 @@ import itertools
 import pytest
 import torch
 
-from minimind_wiki.errors import WrongCall
-from minimind_wiki.infer import generate
-from minimind_wiki.infer.rollout import sampling_logp
-from minimind_wiki.infer.speculative import Draft, Lookup, judge, speculate
+from minimind_wiki.infer.speculative import Lookup, judge
 from minimind_wiki.model import Transformer, preset
 
 SMALL = {"vocab_size": 20, "max_position_embeddings": 64, "initializer_range": 0.3,
@@ -25,10 +22,6 @@ with torch.no_grad():
     for weight in CLOSE.parameters():
         weight += 0.03 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
 OTHER = Transformer(preset("nano", **SMALL), seed=2).eval()
-
-
-def joined(passes) -> list[int]:
-    return list(itertools.chain.from_iterable(passes))
 
 
 def take_all(guesses, p_TV, q_kV, generator):
@@ -81,55 +74,6 @@ def test_the_distribution_is_the_models_own(certain):
 @pytest.mark.parametrize("rule", [take_all, draw_from_p])
 def test_wrong_rules_are_seen(rule):
     assert chi_square(rule, certain=False, rounds=1500) > 200
-
-
-@pytest.mark.parametrize("ahead", [1, 4])
-@pytest.mark.parametrize("name", ["lookup", "close", "other", "itself"])
-def test_greedy_tokens_are_those_of_generate(name, ahead):
-    prompt = [3, 4, 5, 6, 3, 4, 5, 6, 3]
-    drafts = {"close": CLOSE, "other": OTHER, "itself": LARGE}
-    guesser = Draft(drafts[name], temperature=0) if name in drafts else Lookup(20)
-    passes = list(speculate(LARGE, guesser, prompt, 40, ahead, temperature=0))
-    wanted = generate(LARGE, torch.tensor([prompt]), 40, temperature=0)[0, 9:].tolist()
-    assert joined(passes) == wanted
-    assert all(1 <= len(tokens) <= ahead + 1 for tokens in passes)
-    if name == "itself":
-        assert len(passes) == 40 // (ahead + 1)  # no guess falls
-
-
-def test_draws_of_a_model_follow_it():
-    """The first two tokens over many seeds, against the products of its own probabilities."""
-    prompt, rounds, settings = [3, 4, 5], 300, (0.8, 4, None)
-    counts: dict[tuple[int, int], int] = {}
-    for seed in range(rounds):
-        draw = torch.Generator().manual_seed(seed)
-        passes = speculate(LARGE, Draft(OTHER, *settings, draw), prompt, 2, 2, *settings, draw)
-        pair = tuple(joined(passes))
-        counts[pair] = counts.get(pair, 0) + 1
-    with torch.no_grad():
-        first_V = sampling_logp(LARGE(torch.tensor([prompt]))[:, -1], *settings)[0].exp()
-        total, cells = 0.0, 0
-        for a in first_V.nonzero()[:, 0].tolist():
-            scores_1V = LARGE(torch.tensor([[*prompt, a]]))[:, -1]
-            next_V = sampling_logp(scores_1V, *settings)[0].exp()
-            for b in next_V.nonzero()[:, 0].tolist():
-                wanted = rounds * float(first_V[a] * next_V[b])
-                total += (counts.pop((a, b), 0) - wanted) ** 2 / wanted
-                cells += 1
-    assert not counts and cells == 16
-    assert total < 44  # 15 degrees of freedom: once in ten thousand
-
-
-def test_it_ends_at_a_stop_id_and_refuses_what_does_not_fit():
-    prompt = [3, 4, 5]
-    free = generate(LARGE, torch.tensor([prompt]), 30, temperature=0)[0, 3:].tolist()
-    stop = free[6]
-    out = joined(speculate(LARGE, Draft(LARGE, 0), prompt, 30, 4, 0, stop_ids=[stop]))
-    assert out == free[: free.index(stop) + 1]
-    with pytest.raises(WrongCall, match="context of 64"):
-        next(speculate(LARGE, Lookup(20), prompt, 62))
-    with pytest.raises(WrongCall, match="at least 1 of both"):
-        next(speculate(LARGE, Lookup(20), [], 5))
 
 
 def test_a_lookup_finds_the_latest_place_that_is_alike():

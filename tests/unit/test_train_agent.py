@@ -17,7 +17,7 @@ from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
 from minimind_wiki.tokenizer.chat import render
 from minimind_wiki.train import agent as module
-from minimind_wiki.train.agent import Played, replaced, runner, sampler
+from minimind_wiki.train.agent import Played, replaced, runner
 from minimind_wiki.train.config import TrainConfig
 from minimind_wiki.train.device import choose
 from minimind_wiki.train.grpo import Game, GrpoSettings, grpo
@@ -26,7 +26,6 @@ from minimind_wiki.train.reasoning import Reply, read_ids
 from minimind_wiki.train.rewards import exact
 from minimind_wiki.train.sandbox import Sandbox
 from minimind_wiki.train.sources import open_source
-from minimind_wiki.train.track import engine
 from minimind_wiki.train.trajectory import prompt_of
 
 BYTES = ByteTokenizer()
@@ -97,7 +96,7 @@ def say(monkeypatch):
     def of(*answers):
         left = [list(enumerate(turns, start=1)) for turns in answers]
 
-        def script(model, end, many, **sampling):
+        def script(model, end, **sampling):
             def sample_many(requests):
                 drawn = []
                 for turns, (_, budget) in zip([t for t in left if t], requests, strict=True):
@@ -108,7 +107,7 @@ def say(monkeypatch):
 
             return sample_many
 
-        monkeypatch.setattr(module, "sampler", script)
+        monkeypatch.setattr(module, "engine", script)
 
     return of
 
@@ -179,27 +178,6 @@ def test_without_a_call_an_episode_is_a_single_answer(tool, game) -> None:
     assert many.replies == [player.reply(one, number) for number in range(6)]
     assert many.told == {"turns": 6.0, "calls": 0.0, "failed_calls": 0.0}
     assert player.play(rows, 3, 1.0, 5).told == many.told
-
-
-def test_neighbours_that_ask_the_same_are_read_once(monkeypatch) -> None:
-    model, seen = Transformer(NANO, seed=0), []
-    known = module.rollout
-
-    def watched(model, prompts, many, *rest, **more):
-        seen.append((len(prompts), many))
-        return known(model, prompts, many, *rest, **more)
-
-    monkeypatch.setattr(module, "rollout", watched)
-    draw, plain = sampler(model, END, 2, temperature=0.0), engine(model, END, temperature=0.0)
-    pairs = [([1, 2], 4), ([1, 2], 4), ([3], 4), ([3], 4)]
-    mixed = [([1, 2], 4), ([1, 2], 4), ([3], 4), ([4], 3), ([5], 4)]
-    assert [ids for ids, _ in draw(pairs)] == [ids for ids, _ in plain(pairs)]
-    assert [ids for ids, _ in draw(mixed)] == [ids for ids, _ in plain(mixed)]
-    assert seen == [(2, 2), (1, 1), (4, 1)]
-    seen.clear()
-    far = [(list(range(60)), 4), ([1], 4), (list(range(60)), 4), ([2] * 5, 4)]
-    assert [ids for ids, _ in draw(far)] == [ids for ids, _ in plain(far)]
-    assert seen == [(2, 1), (1, 2)]  # of 1 and 5 tokens, and two of 60 that are one prompt
 
 
 def test_a_call_that_nobody_ran_is_no_answer(game, say) -> None:
