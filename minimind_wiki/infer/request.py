@@ -80,12 +80,12 @@ class Request:
     """The text ends before the first of these; they may begin in one token and end in another."""
     logprobs: int | None = None
     """How many of the likeliest tokens to tell beside the drawn one; None tells nothing."""
+    constraint: Any = None
+    """A grammar's state (`infer.grammar`), which refuses tokens that cannot go on."""
     logprobs_mode: Literal["raw", "processed"] = "raw"
     """raw: of the model itself, as OpenAI's API has it. processed: of the distribution that the
     token was drawn from, after temperature and filters; what reinforcement learning needs. (The
     words are vLLM's.)"""
-    constraint: Any = None
-    """A grammar's state (`infer.grammar`), which refuses tokens that cannot go on."""
 
 
 @dataclass(frozen=True, slots=True)

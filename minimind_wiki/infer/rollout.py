@@ -87,8 +87,9 @@ def rollout(
     >>> out.ids_BT.shape, out.lengths()
     (torch.Size([4, 5]), tensor([3, 3, 3, 3]))
     """
-    one = isinstance(max_new_tokens, int)
-    most_P = [max_new_tokens] * len(prompts) if one else list(max_new_tokens)
+    if isinstance(max_new_tokens, int):
+        max_new_tokens = [max_new_tokens] * len(prompts)
+    most_P = list(max_new_tokens)
     _check_prompts(model, prompts, completions, most_P)
     batch = len(prompts) * completions
     running = min(rows_at_once or batch, batch)
