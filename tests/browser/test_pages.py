@@ -143,7 +143,7 @@ def weight(folder: Path, names: list[str]) -> int:
 
 
 def test_a_page_is_light_before_any_click(visit: Visit) -> None:
-    """DESIGN allows HTML + CSS + JS of 350 KB over the wire before any click; we stay well under."""
+    """DESIGN allows HTML + CSS + JS of 350 KB over the wire before any click; we need half."""
     seen: list[str] = []
     visit.page.on("request", lambda r: seen.append(r.url))
     visit.open("/en/modules/normalization/")
