@@ -21,16 +21,23 @@ export const FONTS = [
 
 const WEIGHTS = { wght: { min: 400, max: 700 } };
 
-/** What formulas here can contain: Latin, Greek, arrows, operators; upright, bold, italic, script and open letters. */
-function mathText() {
-  const ranges = [
-    [0x20, 0x7e], [0xa0, 0xff], [0x391, 0x3f5], [0x2010, 0x2044], [0x2102, 0x2135],
-    [0x2190, 0x21ff], [0x2200, 0x22ff], [0x2308, 0x230b], [0x23b0, 0x23b1], [0x23dc, 0x23e1],
-    [0x27e8, 0x27eb], [0x2a00, 0x2a06], [0x2a7d, 0x2ab0], [0x1d400, 0x1d4cf], [0x1d538, 0x1d550], [0x1d6a4, 0x1d755],
-  ];
-  return ranges
-    .flatMap(([a, b]) => Array.from({ length: b - a + 1 }, (_, i) => String.fromCodePoint(a + i)))
-    .join("");
+/**
+ * What formulas here contain: ASCII, and what formula-letters.txt names; a build stops at a formula with
+ * another sign (book/tex.py). Letters that stand for quantities are drawn with Unicode's italic ones.
+ */
+async function mathText() {
+  const listed = await readFile(new URL("./formula-letters.txt", import.meta.url), "utf8");
+  const upright = String.fromCodePoint(...Array.from({ length: 0x5f }, (_, i) => 0x20 + i)) + "\u00a0" + listed.replace(/\s/g, "");
+  return upright + [...upright].map(italic).join("");
+}
+
+/** The mathematical italic form of a letter: of "x", "𝑥"; of what has none, nothing. */
+function italic(letter) {
+  if (letter === "h") return "\u210e";
+  for (const [from, to, first] of [["A", "Z", 0x1d434], ["a", "z", 0x1d44e], ["Α", "Ω", 0x1d6e2], ["α", "ω", 0x1d6fc]]) {
+    if (letter >= from && letter <= to) return String.fromCodePoint(first + letter.codePointAt(0) - from.codePointAt(0));
+  }
+  return { "∂": "\u{1d715}", ϵ: "\u{1d716}", ϑ: "\u{1d717}", ϕ: "\u{1d719}", "∇": "\u{1d6fb}" }[letter] ?? "";
 }
 
 export async function copyFonts(modules, folder) {
@@ -38,7 +45,7 @@ export async function copyFonts(modules, folder) {
   for (const font of FONTS) {
     const from = join(modules, font.package, "files", font.file);
     const wish = font.subset ? {} : { keepAllGlyphs: true, variationAxes: WEIGHTS };
-    const bytes = await subsetFont(await readFile(from), font.subset?.() ?? "", { targetFormat: "woff2", ...wish });
+    const bytes = await subsetFont(await readFile(from), (await font.subset?.()) ?? "", { targetFormat: "woff2", ...wish });
     await writeFile(join(folder, font.as), bytes);
   }
 }

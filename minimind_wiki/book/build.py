@@ -199,9 +199,11 @@ def finish(site: Path, say: Say = print) -> None:
         f"User-agent: *\nAllow: /\nSitemap: {base.rstrip('/')}/sitemap.xml\n", encoding="utf-8"
     )
     (site / ".nojekyll").write_text("", encoding="utf-8")
+    modules = sheets.chunks(site / LANGUAGE / "assets/build/book.js")
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         mended = sheets.deferred(fewer_spans(theme_repairs(text)))
+        mended = sheets.preloaded(mended, modules)
         if mended != text:
             page.write_text(mended, encoding="utf-8")
     sheets.join(site / LANGUAGE)

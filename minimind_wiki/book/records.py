@@ -16,6 +16,7 @@ from typing import Any
 
 from minimind_wiki.book import hashing, pages, record
 from minimind_wiki.book.pages import esc, slug
+from minimind_wiki.book.slim import slim
 from minimind_wiki.errors import MinimindError, unknown
 
 log = logging.getLogger("mkdocs.plugins.minimind_wiki")
@@ -96,11 +97,11 @@ def svg(name: str, figure: str) -> str:
 
 
 def for_page(svg_text: str) -> str:
-    """A picture for inlining: no XML head, and no plain href.
+    """A picture for inlining: no XML head, in few words (slim.py), and no plain href.
 
     The theme's instant navigation assigns to `href` of whatever has one, which a `<use>` refuses.
     """
-    text = svg_text[svg_text.index("<svg") :].strip()
+    text = slim(svg_text[svg_text.index("<svg") :].strip())
     return re.sub(r"(<use\b[^>]*?\s)href=", r"\1xlink:href=", text)
 
 

@@ -22,6 +22,9 @@ HEAD = re.compile(r'^@charset "[^"]*";|/\*# sourceMappingURL=[^*]*\*/\s*$')
 ADDRESS = re.compile(r"url\(\s*(?!['\"]?data:)|@import")
 WORD = re.compile(r"[\w-]+")
 THEME = re.compile(r'<script (src="[^"]*assets/javascripts/bundle\.[^"]*")>')
+ENTRY = re.compile(r'<script src="([^"]*assets/build/)book\.js" type="module">')
+# Not import("…"), which is for later.
+IMPORT = re.compile(r"""\b(?:from|import)\s*["'](\.{1,2}/[^"']+)["']""")
 
 
 def join(pages: Path) -> Path | None:
@@ -94,3 +97,34 @@ def deferred(page: str) -> str:
     '<script defer src="assets/javascripts/bundle.a5.min.js"></script>'
     """
     return THEME.sub(r"<script defer \1>", page)
+
+
+def chunks(entry: Path) -> list[str]:
+    """The modules that the entry of every page imports, at once or through one another.
+
+    entry: the built book.js. Returns addresses relative to its folder, sorted; none where there is
+    no such file.
+    """
+    found: set[str] = set()
+    waiting = [entry] if entry.is_file() else []
+    while waiting:
+        file = waiting.pop()
+        for name in IMPORT.findall(file.read_text(encoding="utf-8")):
+            other = (file.parent / name).resolve()
+            if other not in found and other.is_file():
+                found.add(other)
+                waiting.append(other)
+    return sorted(other.relative_to(entry.parent.resolve()).as_posix() for other in found)
+
+
+def preloaded(page: str, names: list[str]) -> str:
+    """The page asking for these modules together with its entry, not one way later.
+
+    >>> preloaded('<script src="assets/build/book.js" type="module">', ["chunks/a.js"])[:58]
+    '<link rel="modulepreload" href="assets/build/chunks/a.js">'
+    """
+    entry = ENTRY.search(page)
+    if entry is None:
+        return page
+    links = "".join(f'<link rel="modulepreload" href="{entry[1]}{name}">' for name in names)
+    return page[: entry.start()] + links + page[entry.start() :]

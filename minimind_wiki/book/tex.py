@@ -19,6 +19,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from minimind_wiki.book import pages
 from minimind_wiki.errors import MinimindError
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>([.,;:!?)\]”’]*)', re.DOTALL)
+TAG = re.compile(r"<[^>]*>")
 HOME = Path(__file__).resolve().parents[2]
 TOOL = HOME / "web" / "tools" / "tex.mjs"
 
@@ -54,6 +56,11 @@ class Converter:
         if key not in self.cache:
             self.cache[key] = self._ask(tex, display)
             self.changed = True
+        if missing := no_glyph(self.cache[key]):
+            raise pages.fault(
+                f"the formula '{tex.strip()}' has '{missing}', which the site's mathematics font "
+                "leaves out: add it to web/formula-letters.txt and run 'make web'."
+            )
         return self.cache[key]
 
     def save(self) -> None:
@@ -103,6 +110,24 @@ class Converter:
         if "error" in answer:
             raise pages.fault(f"wrong formula '{tex.strip()}': {answer['error']}")
         return str(answer["mathml"])
+
+
+@lru_cache(maxsize=1)
+def letters() -> frozenset[str]:
+    """The signs that the site's mathematics font holds: a tenth of the bytes of the whole font."""
+    listed = (HOME / "web" / "formula-letters.txt").read_text(encoding="utf-8")
+    unseen = "\N{NO-BREAK SPACE}\N{FUNCTION APPLICATION}\N{INVISIBLE TIMES}\N{INVISIBLE SEPARATOR}"
+    return frozenset({chr(code) for code in range(0x20, 0x7F)} | {*listed} | {*unseen})
+
+
+def no_glyph(mathml: str) -> str:
+    """The signs of a formula, as MathML, that the font leaves out; "" when it holds them all.
+
+    >>> no_glyph("<math><mi>x</mi><mo>&lt;</mo><mi>ж</mi></math>")
+    'ж'
+    """
+    said = html.unescape(TAG.sub("", mathml))
+    return "".join(sorted({*said} - letters()))
 
 
 def _node() -> str:

@@ -81,3 +81,21 @@ def test_an_address_that_would_break_is_refused(pages: Path) -> None:
 
 def test_nothing_to_join(tmp_path: Path) -> None:
     assert sheets.join(tmp_path) is None
+
+
+def test_modules_are_asked_for_with_the_entry_that_imports_them(tmp_path: Path) -> None:
+    (tmp_path / "chunks").mkdir()
+    (tmp_path / "book.js").write_text(
+        'import{a}from"./chunks/one.js";import"./chunks/two.js";const far=import("./chunks/far.js")'
+    )
+    (tmp_path / "chunks/one.js").write_text('import{b as c}from"./three.js"')
+    for name in ("two", "three", "far"):
+        (tmp_path / f"chunks/{name}.js").write_text("")
+    names = sheets.chunks(tmp_path / "book.js")
+    assert names == ["chunks/one.js", "chunks/three.js", "chunks/two.js"]
+    entry = '<script src="../assets/build/book.js" type="module"></script>'
+    page = sheets.preloaded(f"<body>{entry}</body>", names)
+    assert page.count('rel="modulepreload"') == 3 and page.endswith(f"{entry}</body>")
+    assert 'href="../assets/build/chunks/three.js"' in page and "far.js" not in page
+    assert sheets.preloaded("<body></body>", names) == "<body></body>"
+    assert sheets.chunks(tmp_path / "none.js") == []

@@ -27,6 +27,11 @@ def test_wrong_formula_stops_with_its_source(page: Callable[[str], str], formula
     assert "wrong formula" in str(caught.value) and formula in str(caught.value)
 
 
+def test_a_sign_that_the_font_leaves_out_stops_the_build(page: Callable[[str], str]) -> None:
+    with pytest.raises(MinimindError, match=r"'⋈'.*web/formula-letters\.txt.*make web"):
+        page("Text $a \\bowtie b$ here.")
+
+
 def test_cache_makes_node_unnecessary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = tex.Converter(tmp_path / "tex.json")
     made = first.convert("x^2", display=False)

@@ -143,7 +143,7 @@ def weight(folder: Path, names: list[str]) -> int:
 
 
 def test_a_page_is_light_before_any_click(visit: Visit) -> None:
-    """DESIGN: HTML + CSS + JS before any click at most 350 KB over the wire."""
+    """DESIGN allows HTML + CSS + JS of 350 KB over the wire before any click; we need half."""
     seen: list[str] = []
     visit.page.on("request", lambda r: seen.append(r.url))
     visit.open("/en/modules/normalization/")
@@ -154,7 +154,7 @@ def test_a_page_is_light_before_any_click(visit: Visit) -> None:
     total = weight(SITE, sorted(set(code)))
     assert len(code) > 3
     assert not [p for p in code if "search_index" in p], "the search index before the search"
-    assert total <= 350_000, f"{total} bytes in {sorted(code)}"
+    assert total <= 190_000, f"{total} bytes in {sorted(code)}"
     assert not [p for p in paths if "pyodide" in p or p.endswith(".whl")], "Python before a click"
 
 

@@ -27,11 +27,25 @@ export function patchTheme(): void {
   }
 }
 
-/** What scrolls sideways must be reachable without a mouse. */
+/**
+ * What scrolls sideways must be reachable without a mouse. To know a width lays out what stands far below: one box
+ * at a time, when the browser has nothing else to do.
+ */
 function reachable(): void {
-  for (const box of document.querySelectorAll<HTMLElement>(SCROLLS)) {
-    if (box.scrollWidth > box.clientWidth + 1 && !box.hasAttribute("tabindex")) box.tabIndex = 0;
-  }
+  const boxes = [...document.querySelectorAll<HTMLElement>(SCROLLS)].filter((box) => !box.hasAttribute("tabindex"));
+  const next = (): void => {
+    const box = boxes.shift();
+    if (!box) return;
+    if (box.isConnected && box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
+    idle(next);
+  };
+  idle(next);
+}
+
+/** Soon, when nothing else is to be done; Safari cannot tell when that is. */
+function idle(run: () => void): void {
+  if ("requestIdleCallback" in window) requestIdleCallback(run, { timeout: 2000 });
+  else setTimeout(run, 30);
 }
 
 /** The menu and the search open by labels of hidden checkboxes: give the keyboard real buttons. */

@@ -19,13 +19,18 @@ HTML:
     <div class="mm-predict" data-predict="ID">
       <script type="application/json">{"id", "ask_html",
         "options": [{"text_html", "right", "why_html"}], "reveal_html"}</script>
-      <div class="mm-predict__ask">…</div>
-      <ol class="mm-predict__options" type="A"><li>…</li></ol>
-      <details class="mm-predict__reveal"><summary>Choose first, then open</summary>
-        <ol class="mm-predict__whys" type="A">
-          <li class="mm-predict__why mm-predict__why--right|--wrong">…</li></ol>
-        …reveal…</details>
+      <p class="mm-predict__label">Guess first</p>
+      <div class="mm-q">
+        <div class="mm-q__ask"><span>…</span></div>
+        <ol class="mm-predict__options" type="A"><li>…</li></ol>
+        <details class="mm-predict__reveal"><summary>Choose first, then open</summary>
+          <ol class="mm-predict__whys" type="A">
+            <li class="mm-predict__why mm-predict__why--right|--wrong">…</li></ol>
+          …reveal…</details>
+      </div>
     </div>
+
+The script puts a form of the same measures in its place, so that nothing below it moves.
 
     <div class="mm-recall" data-predict="ID">
       <script type="application/json">{the same object}</script>
@@ -60,11 +65,12 @@ def predict(body: Body) -> str:
     _remember(data)
     return (
         f'<div class="mm-predict" data-predict="{esc(data["id"])}">{pages.json_script(data)}'
-        f'<div class="mm-predict__ask">{data["ask_html"]}</div>'
+        '<p class="mm-predict__label">Guess first</p><div class="mm-q">'
+        f'<div class="mm-q__ask"><span>{data["ask_html"]}</span></div>'
         f"{options_html(options, 'mm-predict')}"
         '<details class="mm-predict__reveal" data-search-exclude>'
         "<summary>Choose first, then open</summary>"
-        f"{whys_html(options, 'mm-predict')}{data['reveal_html']}</details></div>"
+        f"{whys_html(options, 'mm-predict')}{data['reveal_html']}</details></div></div>"
     )
 
 
