@@ -23,7 +23,9 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,6 +35,7 @@ from minimind_wiki.infer.engine import Engine
 from minimind_wiki.infer.request import Request, Sampling
 from minimind_wiki.model import Transformer, preset
 
+Turn = tuple[float, list[list[int]]]  # seconds, and the tokens of each answer
 STREAMS, PROMPT, ANSWER, COMPARED = 32, 16, 64, 8
 PROMPTS = [[3 + (37 * row + 11 * at) % 6000 for at in range(PROMPT)] for row in range(STREAMS)]
 
@@ -55,7 +58,7 @@ for line in sys.stdin:
 """
 
 
-def ours(model: Transformer) -> tuple[float, list[list[int]]]:
+def ours(model: Transformer) -> Turn:
     """Seconds, and the tokens of each answer."""
     engine = Engine(model, room=8192, max_running=64, step_tokens=512)
     numbers = [engine.add(Request(prompt, ANSWER, Sampling(temperature=0))) for prompt in PROMPTS]
@@ -85,7 +88,7 @@ def rival(python: str, folder: Path, dtype: str) -> tuple[subprocess.Popen[str],
     return process, ready.split()[1]
 
 
-def answered(process: subprocess.Popen[str]) -> tuple[float, list[list[int]]]:
+def answered(process: subprocess.Popen[str]) -> Turn:
     """One round of vLLM."""
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write("go\n")
@@ -93,6 +96,12 @@ def answered(process: subprocess.Popen[str]) -> tuple[float, list[list[int]]]:
     line = next(line for line in process.stdout if line.startswith("["))
     seconds, tokens = json.loads(line)
     return seconds, tokens
+
+
+def rested(turn: Callable[..., Turn], *args: Any) -> Turn:
+    """The turn, after a second in which the threads of the turn before have stopped to spin."""
+    time.sleep(1)
+    return turn(*args)
 
 
 def alike(one: list[list[int]], other: list[list[int]]) -> float:
@@ -118,9 +127,9 @@ def main() -> None:
         process, version = rival(words.python, folder, "float32")
         as_it_comes, _ = rival(words.python, folder, "auto")
         for _ in range(words.rounds):
-            seconds, mine = ours(model)
-            theirs, other = answered(process)
-            short, rough = answered(as_it_comes)
+            (seconds, mine), (theirs, other), (short, rough) = (
+                rested(ours, model), rested(answered, process), rested(answered, as_it_comes)
+            )  # fmt: skip
             rounds.append({"ours": total / seconds, "vllm": total / theirs,
                            "ratio": theirs / seconds, "alike": alike(mine, other),
                            "vllm_bf16": total / short, "ratio_bf16": short / seconds,

@@ -105,7 +105,7 @@ def chunks(entry: Path) -> list[str]:
     entry: the built book.js. Returns addresses relative to its folder, sorted; none where there is
     no such file.
     """
-    found: set[str] = set()
+    found = set[Path]()
     waiting = [entry] if entry.is_file() else []
     while waiting:
         file = waiting.pop()
