@@ -21,9 +21,6 @@ READERS = [
     pytest.param({"phone": phone, "dark": dark}, id="phone-dark" if dark else "desk-light")
     for phone, dark in ((False, False), (True, True))
 ]
-# Done while the browser has nothing else to do, soon after a page is there.
-REACHABLE = """() => [...document.querySelectorAll("pre > code")]
-    .every((box) => box.scrollWidth <= box.clientWidth + 1 || box.tabIndex === 0)"""
 # What colours can break; axe's other rules read the tree and what of it is shown.
 COLOURS = "{type: 'rule', values: ['color-contrast', 'link-in-text-block']}"
 ONE_PALETTE = re.compile(r"<img[^>]*#(?:gh-)?(?:only-)?(?:dark|light)\b")
@@ -90,7 +87,6 @@ def test_every_page_loads_clean_and_accessible(
         )
         if wide > 0:
             faults.append(f"{path}: scrolls sideways by {wide} px")
-        page.wait_for_function(REACHABLE)
         page.evaluate(AXE)  # through the debugger, which the page's own policy does not stop
         faults += [f"{path}: {found}" for found in violations(page)]
         if "/reference/" not in path:

@@ -27,27 +27,11 @@ export function patchTheme(): void {
   }
 }
 
-/**
- * What scrolls sideways must be reachable without a mouse. To know a width lays out what stands far below, so this
- * is done while the browser has nothing else to do.
- */
+/** What scrolls sideways must be reachable without a mouse. */
 function reachable(): void {
-  const boxes = [...document.querySelectorAll<HTMLElement>(SCROLLS)].filter((box) => !box.hasAttribute("tabindex"));
-  const some = (left: () => number): void => {
-    do {
-      const box = boxes.shift();
-      if (!box) return;
-      if (box.isConnected && box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
-    } while (left() > 2);
-    idle(some);
-  };
-  idle(some);
-}
-
-/** Soon, when nothing else is to be done, with the milliseconds left for it. Safari can tell neither. */
-function idle(run: (left: () => number) => void): void {
-  if ("requestIdleCallback" in window) requestIdleCallback((deadline) => run(() => deadline.timeRemaining()), { timeout: 1000 });
-  else setTimeout(() => run(() => 0), 0);
+  for (const box of document.querySelectorAll<HTMLElement>(SCROLLS)) {
+    if (box.scrollWidth > box.clientWidth + 1 && !box.hasAttribute("tabindex")) box.tabIndex = 0;
+  }
 }
 
 /** The menu and the search open by labels of hidden checkboxes: give the keyboard real buttons. */

@@ -10,7 +10,7 @@ Body of a `figure` fence:
 HTML:
 
     <figure class="mm-figure" id="fig-normalization-depth-forward"
-            data-figure="normalization/depth:forward" style="--mm-tall:0.68">
+            data-figure="normalization/depth:forward">
       <div class="mm-figure__static" role="img" aria-label="ALT">SVG</div>
       <script type="application/json" class="mm-figure__data">{"data": [], "layout": {}}</script>
       <figcaption>caption
@@ -24,7 +24,6 @@ HTML:
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from minimind_wiki.book import markup, pages, records
@@ -58,22 +57,12 @@ def figure(body: Body) -> str:
     )
 
 
-def tall(svg: str) -> str:
-    """A `style` attribute with a picture's height by its width: room for it before it is laid out.
-
-    >>> tall('<svg viewBox="0 0 400 300"></svg>'), tall("")
-    (' style="--mm-tall:0.75"', '')
-    """
-    box = re.search(r'viewBox="\S+ \S+ (\S+) (\S+)"', svg)
-    return f' style="--mm-tall:{float(box[2]) / float(box[1]):.3g}"' if box else ""
-
-
 def figure_html(
     anchor: str, key: str, svg: str, alt: str, plotly: dict[str, Any], caption: str
 ) -> str:
     """The markup of a figure, wherever its data comes from."""
     return (
-        f'<figure class="mm-figure" id="{esc(anchor)}" data-figure="{esc(key)}"{tall(svg)}>'
+        f'<figure class="mm-figure" id="{esc(anchor)}" data-figure="{esc(key)}">'
         f'<div class="mm-figure__static" role="img" aria-label="{esc(alt)}" data-search-exclude>'
         f"{svg}</div>"
         f"{pages.json_script(plotly, 'mm-figure__data')}"

@@ -10,8 +10,7 @@ the same file with the knobs at their defaults, so it cannot be out of date.
 
 HTML:
 
-    <div class="mm-lab" id="lab-normalization-stack" data-lab="normalization/stack"
-         style="--mm-tall:1.46">
+    <div class="mm-lab" id="lab-normalization-stack" data-lab="normalization/stack">
       <script type="application/json" class="mm-lab__spec">{"name", "title", "question",
         "question_html", "knobs": [{"name", "label", "type", "min", "max", "step", "options",
         "default", "help"}], "code", "caption_html",
@@ -34,7 +33,6 @@ from typing import Any
 
 from minimind_wiki.book import labs, markup, pages, records
 from minimind_wiki.book.fences.common import Body, check_fields, fence
-from minimind_wiki.book.fences.figure import tall
 from minimind_wiki.book.pages import esc, slug
 from minimind_wiki.book.tables import figure_tables
 from minimind_wiki.errors import MinimindError, unknown
@@ -63,8 +61,7 @@ def lab(body: Body) -> str:
     }
     alt = str(spec.get("alt") or spec["title"])
     return (
-        f'<div class="mm-lab" id="lab-{slug(name)}" data-lab="{esc(name)}"'
-        f"{tall(recorded['svg'])}>"
+        f'<div class="mm-lab" id="lab-{slug(name)}" data-lab="{esc(name)}">'
         f"{pages.json_script(data, 'mm-lab__spec')}{_static(data, recorded, alt)}</div>"
     )
 
