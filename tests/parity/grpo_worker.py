@@ -19,7 +19,8 @@ from minimind_wiki.train.rewards import Score
 
 RUNS = {
     "dapo": GrpoSettings(loss="dapo", group=4, max_new_tokens=24),
-    "options": GrpoSettings(loss="grpo", group=4, max_new_tokens=16, leave_out_cut=True,
+    # long answers: of short ones by a model that knows nothing, often none has an end
+    "options": GrpoSettings(loss="grpo", group=4, max_new_tokens=40, leave_out_cut=True,
                             resample=1, updates=2, sampler_weight=2.0),
     "reinforce": GrpoSettings(loss="reinforce", group=1, max_new_tokens=8),
     "spo": GrpoSettings(loss="spo", group=2, max_new_tokens=8),
