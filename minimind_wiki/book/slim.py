@@ -338,7 +338,7 @@ def _short(value: float, digits: int = 1) -> str:
     >>> _short(12.0), _short(-0.25, 2), _short(-0.04)
     ('12', '-.25', '0')
     """
-    said = f"{value:.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:.0f}"
+    said = f"{value:.{digits}f}".rstrip("0").rstrip(".")
     said = re.sub(r"^(-?)0\.", r"\1.", said)
     return "0" if said in ("-0", "") else said
 

@@ -114,7 +114,7 @@ class Converter:
 
 @lru_cache(maxsize=1)
 def letters() -> frozenset[str]:
-    """The signs that the site's mathematics font holds: a tenth of the bytes of the whole font."""
+    """The signs that the site's mathematics font holds (web/fonts.mjs): those that formulas use."""
     listed = (HOME / "web" / "formula-letters.txt").read_text(encoding="utf-8")
     unseen = "\N{NO-BREAK SPACE}\N{FUNCTION APPLICATION}\N{INVISIBLE TIMES}\N{INVISIBLE SEPARATOR}"
     return frozenset({chr(code) for code in range(0x20, 0x7F)} | {*listed} | {*unseen})

@@ -1,8 +1,8 @@
 """Guesses for an engine: who makes them, for many texts at once, and which of them stand.
 
-`speculative` says why guessing pays and holds the rule, `judge`. Here are the same two guessers for
-texts in blocks. They are asked once a step, for all texts that answer; each text's guesses are then
-checked in the same pass of the model as everybody's tokens.
+`speculative` says why guessing pays and holds the rule, `judge`. Here are two guessers for texts in
+blocks. They are asked once a step, for all texts that answer; each text's guesses are then checked
+in the same pass of the model as everybody's tokens.
 
 A draft model keeps its keys in a cache of its own that is cut into the same blocks as the model's:
 what one has stored of a text, the other has as well, so sharing beginnings and giving up blocks

@@ -82,8 +82,8 @@ def answers(
     """The reply to the last user's message of each row, many rows at a time: the greedy one, or
     one that is drawn at a temperature.
 
-    Rows of like length go together whatever their order, and a reply does not depend on its
-    neighbours. NO_ROOM where the prompt and `max_new_tokens` do not fit the model's context.
+    A reply does not depend on its neighbours. NO_ROOM where the prompt and `max_new_tokens` do not
+    fit the model's context.
     """
     prompts = []
     for row in rows:

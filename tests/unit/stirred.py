@@ -1,4 +1,4 @@
-"""Small models for tests of inference."""
+"""Small models for tests of inference, and the distributions that tokens are drawn from."""
 
 import torch
 from torch import Tensor
