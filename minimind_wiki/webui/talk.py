@@ -15,6 +15,7 @@ from typing import Any, Literal
 from minimind_wiki.webui.client import Answer, Declined, Server
 
 MOST_TURNS = 4  # of calls in one answer
+STOPPED = "Stopped."
 Run = Callable[[str, Any], str]
 """Runs a tool by name with its arguments; gives what it says."""
 
@@ -91,9 +92,10 @@ class Talk:
     def stop(self) -> None:
         """End the answer that is being given; what was said of it stays."""
         self._stopped, self.due = True, False
-        if self._answer is not None:
-            self._answer.stop()
-            self.turns[-1].note = "Stopped."
+        answer = self._answer  # the thread that reads it may end it meanwhile
+        if answer is not None:
+            answer.stop()
+            self.turns[-1].note = STOPPED
 
     def answer(
         self,
@@ -147,6 +149,9 @@ class Talk:
                             turn.add(choice)
                             yield turn
                 break
+            except GeneratorExit:  # who draws it left first, so `stop` finds nothing to end
+                turn.note = STOPPED
+                raise
             except Declined as declined:
                 if declined.code != "context_length_exceeded" or not self._forget():
                     raise

@@ -147,6 +147,8 @@ def test_who_leaves_in_the_middle_frees_the_place(server: Running) -> None:
         next(turns)
         until(lambda: at_work(server) == 1)
     until(lambda: at_work(server) == 0)
+    talk.stop()  # Streamlit may end the run that draws before it runs what Stop asks for
+    assert talk.turns[-1].note == "Stopped." and not talk.problem
 
 
 def test_the_oldest_exchange_goes_where_the_context_is_full(play: Play) -> None:
