@@ -9,8 +9,9 @@ torch; without them it starts:
     python bench/vllm_cpu.py /tmp/vllm/bin/python
 
 Both read the same model folder (a random `26m`, stored in bfloat16), answer the same prompts
-greedily, on all cores, and take turns. We compute in float32; vLLM does so, too, and once more as
-it comes, in the format of the folder. In float32 the first tokens of all answers must be equal.
+greedily, on all cores, and take turns. We compute in float32, by torch's calls and by our kernels
+in C (`infer.native`); vLLM does so, too, and once more as it comes, in the format of the folder. In
+float32 the first tokens of all answers must be equal.
 The clock is the wall's, so let nothing else run. `--record` keeps the medians for the book.
 """
 
@@ -32,6 +33,7 @@ import torch
 from minimind_wiki.book.benches import keep
 from minimind_wiki.infer import load_model_folder, save_model_folder
 from minimind_wiki.infer.engine import Engine
+from minimind_wiki.infer.native import hasten
 from minimind_wiki.infer.request import Request, Sampling
 from minimind_wiki.model import Transformer, preset
 
@@ -58,9 +60,11 @@ for line in sys.stdin:
 """
 
 
-def ours(model: Transformer) -> Turn:
+def ours(model: Transformer, native: bool) -> Turn:
     """Seconds, and the tokens of each answer."""
     engine = Engine(model, room=8192, max_running=64, step_tokens=512)
+    if native:
+        hasten(engine)
     numbers = [engine.add(Request(prompt, ANSWER, Sampling(temperature=0))) for prompt in PROMPTS]
     answers: dict[int, list[int]] = {number: [] for number in numbers}
     start = time.perf_counter()
@@ -98,10 +102,10 @@ def answered(process: subprocess.Popen[str]) -> Turn:
     return seconds, tokens
 
 
-def rested(turn: Callable[..., Turn], *args: Any) -> Turn:
+def rested(turn: Callable[..., Turn], *args: Any, **more: Any) -> Turn:
     """The turn, after a second in which the threads of the turn before have stopped to spin."""
     time.sleep(1)
-    return turn(*args)
+    return turn(*args, **more)
 
 
 def alike(one: list[list[int]], other: list[list[int]]) -> float:
@@ -123,22 +127,26 @@ def main() -> None:
         folder = Path(top) / "model"
         save_model_folder(folder, Transformer(preset("26m"), seed=0).bfloat16())
         model = load_model_folder(folder, dtype=torch.float32)[0].eval()
-        ours(model)
+        ours(model, native=True)  # compiles the kernels
         process, version = rival(words.python, folder, "float32")
         as_it_comes, _ = rival(words.python, folder, "auto")
         for _ in range(words.rounds):
-            (seconds, mine), (theirs, other), (short, rough) = (
-                rested(ours, model), rested(answered, process), rested(answered, as_it_comes)
+            (plain, mine), (theirs, other), (native, quick), (short, rough) = (
+                rested(ours, model, native=False), rested(answered, process),
+                rested(ours, model, native=True), rested(answered, as_it_comes),
             )  # fmt: skip
-            rounds.append({"ours": total / seconds, "vllm": total / theirs,
-                           "ratio": theirs / seconds, "alike": alike(mine, other),
-                           "vllm_bf16": total / short, "ratio_bf16": short / seconds,
+            rounds.append({"ours": total / plain, "native": total / native, "vllm": total / theirs,
+                           "vllm_bf16": total / short, "ratio": theirs / plain,
+                           "ratio_native": theirs / native, "ratio_bf16": short / plain,
+                           "ratio_native_bf16": short / native, "alike": alike(mine, other),
+                           "alike_native": alike(quick, other),
                            "alike_bf16": alike(mine, rough)})  # fmt: skip
             print("; ".join(f"{key} {value:.4g}" for key, value in rounds[-1].items()))
         process.kill()
         as_it_comes.kill()
     found = {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
-    print(f"median ratio {found['ratio']:.2f}, to bfloat16 {found['ratio_bf16']:.2f}; goal 1.5")
+    print(f"median ratio {found['ratio_native']:.2f} by kernels, {found['ratio']:.2f} without; "
+          f"to bfloat16 {found['ratio_native_bf16']:.2f}; goal 1.5")  # fmt: skip
     if words.record:
         versions = {"torch": torch.__version__, "vllm-cpu": version}
         command = f"python bench/vllm_cpu.py PYTHON --rounds {words.rounds} --record"

@@ -39,6 +39,7 @@ class Opened:
         if self.tokenizer is None:
             raise MinimindError(f"{args.model} has no tokenizer, so it cannot read a text.")
         self.draft = self._draft(word)
+        self.native = getattr(args, "native", False)
 
     def _open(self, folder: Path) -> tuple[Any, Any]:
         if self.dtype is not None and is_quantized(folder):
@@ -71,8 +72,16 @@ class Opened:
         from minimind_wiki.infer.engine import Engine
 
         room = self.model.config.max_position_embeddings + 15  # the last block may be half full
-        return Engine(self.model, self.tokenizer, room=room, max_running=1,
-                      draft=self.draft, ahead=self.ahead)  # fmt: skip
+        engine = Engine(self.model, self.tokenizer, room=room, max_running=1,
+                        draft=self.draft, ahead=self.ahead)  # fmt: skip
+        return hastened(engine) if self.native else engine
+
+
+def hastened(engine: Any) -> Any:
+    """The engine, by kernels in C; MinimindError with the reason where they cannot be had."""
+    from minimind_wiki.infer.native import hasten
+
+    return hasten(engine)
 
 
 def round_to(model: torch.nn.Module, dtype: torch.dtype) -> None:

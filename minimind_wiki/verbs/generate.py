@@ -35,6 +35,7 @@ def sampling_flags(parser: argparse.ArgumentParser) -> None:
     device_flag(parser)
     dtype_flag(parser)
     draft_flags(parser)
+    native_flag(parser)
 
 
 def device_flag(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +58,13 @@ def draft_flags(parser: argparse.ArgumentParser) -> None:
              "text itself; answers stay as they are (default: no guesses)")  # fmt: skip
     parser.add_argument("--ahead", type=int, default=4, metavar="N",
         help="most tokens to guess at a time (default: 4)")  # fmt: skip
+
+
+def native_flag(parser: argparse.ArgumentParser) -> None:
+    """Whether kernels in C compute; the verbs `chat`, `serve` and `webui` have it too."""
+    parser.add_argument("--native", action="store_true",
+        help="compute by kernels in C, compiled once for this processor: answers come quicker on "
+             "a CPU, most of all many at once (needs minimind-wiki[native])")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

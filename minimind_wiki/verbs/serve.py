@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind_wiki.errors import MinimindError, WrongCall
-from minimind_wiki.verbs.generate import device_flag, draft_flags, dtype_flag
+from minimind_wiki.verbs.generate import device_flag, draft_flags, dtype_flag, native_flag
 
 HELP = "Answer OpenAI's API (chat, completions, embeddings) with a trained model."
 EXAMPLE = "minimind serve models/world-tiny-chat --port 8000"
@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     dtype_flag(parser)
     add("--room", type=int, metavar="N", help="tokens that the cache holds for all requests")
     draft_flags(parser)
+    native_flag(parser)
     add("--max-requests", type=int, default=128, metavar="N",
         help="requests at work and waiting; more are told to come back (default: 128)")  # fmt: skip
     add("--max-new-tokens", type=int, default=4096, metavar="N",
@@ -146,23 +147,27 @@ def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[st
     models = {name: model}
     models |= {name: with_adapter(model, folder) for name, folder in folders.items()}
     return {
-        name: Served(engine_maker(model, opened.tokenizer, args.room, opened.draft, opened.ahead),
-                     opened.tokenizer, context_of(model.config), embedder(model))
+        name: Served(engine_maker(model, opened, args.room), opened.tokenizer,
+                     context_of(model.config), embedder(model))
         for name, model in models.items()
     }  # fmt: skip
 
 
-def engine_maker(
-    model: Any, tokenizer: Any, room: int | None, draft: Any = None, ahead: int = 4
-) -> Any:
+def engine_maker(model: Any, opened: Any, room: int | None) -> Any:
     """What makes an engine, at start and after a crash. By default its cache has room for four
     whole contexts, but for no more than 32,768 tokens, if one context is not more already."""
     from minimind_wiki.infer.engine import Engine
     from minimind_wiki.infer.lay import context_of
+    from minimind_wiki.verbs._answer import hastened
 
     context = context_of(model.config)
     room = max(context, min(4 * context, 32_768)) if room is None else room
-    return lambda: Engine(model, tokenizer, room=room, draft=draft, ahead=ahead)
+
+    def make() -> Any:
+        engine = Engine(model, opened.tokenizer, room=room, draft=opened.draft, ahead=opened.ahead)
+        return hastened(engine) if opened.native else engine
+
+    return make
 
 
 def with_adapter(model: Any, folder: Path) -> Any:

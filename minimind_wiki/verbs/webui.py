@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from minimind_wiki.errors import MinimindError, WrongCall
-from minimind_wiki.verbs.generate import device_flag, dtype_flag
+from minimind_wiki.verbs.generate import device_flag, dtype_flag, native_flag
 
 HELP = "Open a chat page in the browser for a trained model."
 EXAMPLE = "minimind webui models/world-tiny-chat --tools calculator,calendar"
@@ -31,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
              "machines reach it (or set MINIMIND_API_KEY)")  # fmt: skip
     device_flag(parser)
     dtype_flag(parser)
+    native_flag(parser)
     add("--room", type=int, metavar="N", help="tokens that the cache holds for all requests")
     add("--system", default="", metavar="T", help="the system message that the page begins with")
     add("--tools", default="", metavar="A,B",

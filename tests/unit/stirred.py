@@ -1,5 +1,9 @@
 """Small models for tests of inference, and the distributions that tokens are drawn from."""
 
+import sys
+from importlib.util import find_spec
+
+import pytest
 import torch
 from torch import Tensor
 
@@ -12,6 +16,12 @@ SMALL = {
     "max_position_embeddings": 96, "num_attention_heads": 4, "initializer_range": 0.3,
 }  # fmt: skip
 GQA = SMALL | {"num_key_value_heads": 2}
+
+
+needs_kernels = pytest.mark.skipif(
+    sys.platform != "linux" or find_spec("ziglang") is None,
+    reason="the kernels are built on Linux, by ziglang: pip install ziglang",
+)
 
 
 def stirred(config: ModelConfig) -> Transformer:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from stirred import needs_kernels
 
 from minimind_wiki.cli import main
 from minimind_wiki.infer import generate, save_model_folder
 from minimind_wiki.infer.engine import Engine
+from minimind_wiki.infer.native.decoder import NativeDecoder
 from minimind_wiki.infer.open import open_model
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer import ByteTokenizer
@@ -62,6 +64,15 @@ def test_generate_says_the_same_with_a_draft(draft, guesses, capsys):
     assert plain == (0, tokenizer.decode(ids) + "\n", "")
     drawn = [called(capsys, *words, "--seed", 3, "--draft", draft) for _ in range(2)]
     assert drawn[0] == drawn[1] and drawn[0][0] == 0
+
+
+@needs_kernels
+def test_generate_says_the_same_by_kernels(capsys, monkeypatch):
+    words = ["generate", MODELS / "world-tiny", "--prompt", "Terro was at", "--temperature", 0]
+    plain = called(capsys, *words)
+    ran, call = [], NativeDecoder.__call__
+    monkeypatch.setattr(NativeDecoder, "__call__", lambda *a: ran.append(1) or call(*a))
+    assert called(capsys, *words, "--native") == plain and ran
 
 
 @pytest.mark.parametrize("draft", ["ngram", MODELS / "world-nano"])

@@ -17,9 +17,11 @@ pytest.importorskip("openai")
 
 import openai
 from serve_double import HTTP, Running, serving
+from stirred import needs_kernels
 
 from minimind_wiki.errors import WrongCall
 from minimind_wiki.infer import generate, save_model_folder
+from minimind_wiki.infer.native.decoder import NativeDecoder
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer.bytes import ByteTokenizer
 from minimind_wiki.tokenizer.chat import render
@@ -224,6 +226,19 @@ def test_a_draft_changes_no_answer_and_is_counted(folders: tuple[Path, Path], wo
     proposed, accepted = (counted[f"minimind_draft_tokens_{kind}_total"]
                           for kind in ("proposed", "accepted"))  # fmt: skip
     assert accepted == proposed > 0 if word == "small" else accepted <= proposed
+
+
+@needs_kernels
+def test_kernels_change_no_answer(folders: tuple[Path, Path]) -> None:
+    args = argparse.Namespace(model=folders[0], name=None, device="cpu", dtype="auto", room=2048,
+                              native=True)  # fmt: skip
+    served = serve.served_models(args, {"poet": folders[1]})
+    assert all(isinstance(one.make_engine().decode, NativeDecoder) for one in served.values())
+    with serving(served) as running:
+        body = {"model": "small", "prompt": "once once", "temperature": 0, "max_tokens": 24, "n": 3}
+        said = HTTP.post(f"{running.url}/v1/completions", json=body).json()["choices"]
+    exact = TOKENIZER.decode(greedy(small(), "once once", 24))
+    assert [choice["text"] for choice in said] == [exact] * 3
 
 
 def test_a_draft_of_another_tokenizer_is_refused(folders: tuple[Path, Path]) -> None:
