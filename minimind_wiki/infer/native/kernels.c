@@ -61,15 +61,18 @@ typedef struct {
     int64_t next;                /* the first panel that no thread has taken */
 } Product;
 
-/* `rows` rows of x times one panel. A constant `rows` and `halves` make a loop without a branch. */
+/* `rows` rows of x times one panel. A constant `rows` and `halves` make a loop without a branch. At
+ * each input `step` bytes more of the next panel are asked for. */
 static inline __attribute__((always_inline)) void tile(const Product *p, const char *panel,
-        const char *ahead, int64_t row, int64_t first, const int rows, const int halves) {
+        const char *ahead, int64_t step, int64_t row, int64_t first, const int rows,
+        const int halves) {
     const int bytes = halves ? 2 : 4;
     const float *x = p->x + row * p->inputs;
     Vector sum[8][2];
     for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = (Vector){0};
-    for (int64_t i = 0; i < p->inputs; i++, panel += PANEL * bytes, ahead += PANEL * bytes) {
-        for (int b = 0; b < PANEL * bytes; b += 64) __builtin_prefetch(ahead + b, 0, 2);
+    for (int64_t i = 0; i < p->inputs; i++, panel += PANEL * bytes, ahead += step) {
+        __builtin_prefetch(ahead, 0, 2);
+        if (!halves) __builtin_prefetch(ahead + 64, 0, 2);
         Vector left, right;
         if (halves) {
             left = __builtin_convertvector(*(const Half *)panel, Vector);
@@ -97,13 +100,15 @@ static inline __attribute__((always_inline)) void tile(const Product *p, const c
 
 static inline __attribute__((always_inline)) void panel_of(const Product *p, int64_t number,
                                                            int64_t following, const int halves) {
-    int64_t bytes = p->inputs * PANEL * (halves ? 2 : 4), row = 0, first = number * PANEL;
+    int64_t wide = PANEL * (halves ? 2 : 4), bytes = p->inputs * wide, row = 0;
+    int64_t tiles = p->rows / 8 + __builtin_popcountll(p->rows % 8), step = wide / tiles;
     const char *panel = (const char *)p->panels + number * bytes;
     const char *ahead = (const char *)p->panels + following * bytes;
-    for (; p->rows - row >= 8; row += 8, ahead = panel) tile(p, panel, ahead, row, first, 8, halves);
-    for (; p->rows - row >= 4; row += 4, ahead = panel) tile(p, panel, ahead, row, first, 4, halves);
-    for (; p->rows - row >= 2; row += 2, ahead = panel) tile(p, panel, ahead, row, first, 2, halves);
-    for (; p->rows - row >= 1; row += 1, ahead = panel) tile(p, panel, ahead, row, first, 1, halves);
+#define TILES(size) \
+    for (; p->rows - row >= size; row += size, ahead += step * p->inputs) \
+        tile(p, panel, ahead, step, row, number * PANEL, size, halves);
+    TILES(8) TILES(4) TILES(2) TILES(1)
+#undef TILES
 }
 
 static void product_task(void *data) {
