@@ -245,6 +245,7 @@ typedef struct {
     int64_t rows, time, heads, shared, dim, size, blocks; /* T, rows of a text, H, K, E, Z, N */
 } Attention;
 
+/* region attend */
 /* One query: scores of all keys, their softmax, and the sum of values. `parts` vectors are a head;
  * as a constant it keeps the query, and later the sum, in registers. */
 static inline __attribute__((always_inline)) void attend_query(const Attention *a, int64_t row,
@@ -278,6 +279,7 @@ static inline __attribute__((always_inline)) void attend_query(const Attention *
     }
     for (int v = 0; v < parts; v++) *((Vector *)out + v) = seen[v] / sum;
 }
+/* endregion */
 
 static void attend_task(void *data) {
     const Attention *a = data;
