@@ -2,24 +2,21 @@
 
 The jobs and programs of the experiment `prefill-decode/engines` (its file says what they are), on
 as many threads as are asked for: ours in float32 and in eight bits, transformers, and llama.cpp in
-float32, float16 and eight bits. The record of that experiment has one thread; `--threads` (all by
-default) are given to torch and to llama.cpp alike. Programs take turns within a round; a ratio is
-of two times of the same round, and its median is told. On one thread the clock is the process's
-own, which stands still while other programs run; else it is that of the wall, so let none run.
-`--record` keeps the table for the book.
+float32, float16 and eight bits. Programs take turns within a round; a ratio is of two times of the
+same round, and its median is told. On one thread, as in the record of that experiment, the clock is
+the process's own, which stands still while other programs run; else it is that of the wall, so let
+none run. All are in one process, whose idle teams of OpenMP's threads slow down whoever works: on
+more than one thread every program is slower than alone, so such numbers are kept nowhere.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 
 import torch
 
-from minimind_wiki.book.benches import keep
 from minimind_wiki.book.experiment import load_experiment
-from minimind_wiki.book.runner import versions_used
 
 JOBS = {"one": "one request", "many": "16 requests", "prefill": "a long prompt"}
 
@@ -52,9 +49,8 @@ def goals(found: dict[str, dict[str, float]]) -> dict[str, tuple[float, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("rounds", nargs="?", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="a tiny model, to see that it runs")
-    parser.add_argument("--record", action="store_true", help="keep what was found for the book")
     words = parser.parse_args()
     found = measured(words.rounds, words.threads, words.quick)
     print(f"torch {torch.__version__}, {words.threads} threads, {words.rounds} rounds")
@@ -71,11 +67,6 @@ def main() -> None:
     for name, (value, goal) in goals(found).items():
         said = "reached" if value >= goal else "NOT reached"
         print(f"{name}: {value:.2f}, goal {goal:.2f}, {said}")
-    if words.record:
-        flat = {f"{arm}.{key}": value for arm, values in found.items()
-                for key, value in values.items()}  # fmt: skip
-        command = f"python bench/inference.py {words.rounds} --threads {words.threads} --record"
-        print(keep("inference", command, words.threads, versions_used(), flat))
 
 
 if __name__ == "__main__":

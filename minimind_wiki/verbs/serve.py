@@ -8,6 +8,8 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,29 @@ def named_adapters(words: list[str]) -> dict[str, Path]:
 
 def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[str, Any]:
     """The model by its name, and with each adapter by the adapter's name."""
+    with one_thread():
+        return _served_models(args, folders)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What is done here starts no team of OpenMP's threads.
+
+    A server computes in a thread of its own, which gets a team of its own. With another one, even
+    idle, there are more threads than cores, and GNU's OpenMP then lets a team sleep between any two
+    calls: a request takes two to three times as long on two cores.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[str, Any]:
     from minimind_wiki.infer.lay import context_of
     from minimind_wiki.serve.desk import Served
     from minimind_wiki.serve.embeddings import embedder
@@ -164,8 +189,10 @@ def engine_maker(model: Any, opened: Any, room: int | None) -> Any:
     room = max(context, min(4 * context, 32_768)) if room is None else room
 
     def make() -> Any:
-        engine = Engine(model, opened.tokenizer, room=room, draft=opened.draft, ahead=opened.ahead)
-        return hastened(engine) if opened.native else engine
+        with one_thread():
+            engine = Engine(model, opened.tokenizer, room=room, draft=opened.draft,
+                            ahead=opened.ahead)  # fmt: skip
+            return hastened(engine) if opened.native else engine
 
     return make
 

@@ -20,15 +20,16 @@ from serve_double import HTTP, Running, serving
 from stirred import needs_kernels
 
 from minimind_wiki.errors import WrongCall
-from minimind_wiki.infer import generate, save_model_folder
+from minimind_wiki.infer import engine, generate, save_model_folder
 from minimind_wiki.infer.native.decoder import NativeDecoder
+from minimind_wiki.infer.request import Request, Sampling
 from minimind_wiki.model import Transformer, preset
 from minimind_wiki.tokenizer.bytes import ByteTokenizer
 from minimind_wiki.tokenizer.chat import render
 from minimind_wiki.train.lora import LoraConfig
 from minimind_wiki.train.lora_folder import save_adapter
 from minimind_wiki.train.lora_model import add_adapter, lora_layers
-from minimind_wiki.verbs import serve
+from minimind_wiki.verbs import _answer, serve
 
 TOKENIZER = ByteTokenizer()
 
@@ -239,6 +240,26 @@ def test_kernels_change_no_answer(folders: tuple[Path, Path]) -> None:
         said = HTTP.post(f"{running.url}/v1/completions", json=body).json()["choices"]
     exact = TOKENIZER.decode(greedy(small(), "once once", 24))
     assert [choice["text"] for choice in said] == [exact] * 3
+
+
+def test_only_the_thread_that_answers_has_a_team(folders: tuple[Path, Path], monkeypatch) -> None:
+    """Reading the folders and making the engines start no threads, and leave the number alone."""
+    before, counted = torch.get_num_threads(), []
+    for name, place in (("open_model", _answer), ("Engine", engine)):
+        kept = getattr(place, name)
+        monkeypatch.setattr(
+            place,
+            name,
+            lambda *a, kept=kept, **k: counted.append(torch.get_num_threads()) or kept(*a, **k),
+        )
+    torch.set_num_threads(2)
+    try:
+        made = models(folders)["poet"].make_engine()
+        assert counted == [1, 1] and torch.get_num_threads() == 2
+        made.add(Request([1, 2], 1, Sampling(temperature=0)))
+        assert len(made.step()) == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_draft_of_another_tokenizer_is_refused(folders: tuple[Path, Path]) -> None:
