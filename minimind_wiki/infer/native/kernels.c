@@ -49,8 +49,8 @@ static float scale_of(const float *x, int64_t size, float eps) {
 #define WIDE 16              /* floats of a vector; compilers cut it to what the processor has */
 #define PANEL (2 * WIDE)     /* outputs of a panel */
 
-typedef float Vector __attribute__((vector_size(4 * WIDE), aligned(4)));
-typedef _Float16 Half __attribute__((vector_size(2 * WIDE), aligned(2)));
+typedef float Vector __attribute__((vector_size(4 * WIDE), aligned(4), may_alias));
+typedef _Float16 Half __attribute__((vector_size(2 * WIDE), aligned(2), may_alias));
 
 typedef struct {
     const float *x;              /* (T, I) */
@@ -101,7 +101,8 @@ static inline __attribute__((always_inline)) void tile(const Product *p, const c
 static inline __attribute__((always_inline)) void panel_of(const Product *p, int64_t number,
                                                            int64_t following, const int halves) {
     int64_t wide = PANEL * (halves ? 2 : 4), bytes = p->inputs * wide, row = 0;
-    int64_t tiles = p->rows / 8 + __builtin_popcountll(p->rows % 8), step = wide / tiles;
+    int64_t tiles = p->rows / 8 + (p->rows >> 2 & 1) + (p->rows >> 1 & 1) + (p->rows & 1);
+    int64_t step = wide / tiles;
     const char *panel = (const char *)p->panels + number * bytes;
     const char *ahead = (const char *)p->panels + following * bytes;
 #define TILES(size) \
