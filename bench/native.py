@@ -25,13 +25,18 @@ from minimind_wiki.model import Transformer, preset
 STREAMS, PROMPT, ANSWER = (1, 4, 16, 32), 16, 64
 
 
+def some_prompts(streams: int) -> list[list[int]]:
+    """Prompts of which no two begin alike."""
+    return [[3 + (37 * row + 11 * at) % 6000 for at in range(PROMPT)] for row in range(streams)]
+
+
 def turn(model: Transformer, streams: int, native: bool) -> tuple[float, list[list[int]]]:
     """Seconds, and the tokens of each answer. What an engine makes of the weights is not timed."""
     engine = Engine(model, room=8192, max_running=64, step_tokens=512)
     if native:
         hasten(engine)
-    prompts = [[3 + (37 * row + 11 * at) % 6000 for at in range(PROMPT)] for row in range(streams)]
-    numbers = [engine.add(Request(prompt, ANSWER, Sampling(temperature=0))) for prompt in prompts]
+    asked = [Request(prompt, ANSWER, Sampling(temperature=0)) for prompt in some_prompts(streams)]
+    numbers = [engine.add(request) for request in asked]
     answers: dict[int, list[int]] = {number: [] for number in numbers}
     start = time.perf_counter()
     while engine.busy:

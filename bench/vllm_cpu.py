@@ -29,17 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from native import ANSWER, some_prompts, turn
 
 from minimind_wiki.book.benches import keep
 from minimind_wiki.infer import load_model_folder, save_model_folder
-from minimind_wiki.infer.engine import Engine
-from minimind_wiki.infer.native import hasten
-from minimind_wiki.infer.request import Request, Sampling
 from minimind_wiki.model import Transformer, preset
 
 Turn = tuple[float, list[list[int]]]  # seconds, and the tokens of each answer
-STREAMS, PROMPT, ANSWER, COMPARED = 32, 16, 64, 8
-PROMPTS = [[3 + (37 * row + 11 * at) % 6000 for at in range(PROMPT)] for row in range(STREAMS)]
+STREAMS, COMPARED = 32, 8
 
 # What the other interpreter runs: a line in, a line of seconds and tokens out.
 RIVAL = """
@@ -60,20 +57,6 @@ for line in sys.stdin:
 """
 
 
-def ours(model: Transformer, native: bool) -> Turn:
-    """Seconds, and the tokens of each answer."""
-    engine = Engine(model, room=8192, max_running=64, step_tokens=512)
-    if native:
-        hasten(engine)
-    numbers = [engine.add(Request(prompt, ANSWER, Sampling(temperature=0))) for prompt in PROMPTS]
-    answers: dict[int, list[int]] = {number: [] for number in numbers}
-    start = time.perf_counter()
-    while engine.busy:
-        for number, token in engine.step():
-            answers[number].append(token.id)
-    return time.perf_counter() - start, [answers[number] for number in numbers]
-
-
 def rival(python: str, folder: Path, dtype: str) -> tuple[subprocess.Popen[str], str]:
     """vLLM, loaded and warm, and its version."""
     surroundings = {
@@ -81,7 +64,7 @@ def rival(python: str, folder: Path, dtype: str) -> tuple[subprocess.Popen[str],
     }
     surroundings |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
                      "HF_HUB_OFFLINE": "1"}  # fmt: skip
-    call = [python, "-c", RIVAL, str(folder), json.dumps(PROMPTS), str(ANSWER), dtype]
+    call = [python, "-c", RIVAL, str(folder), json.dumps(some_prompts(STREAMS)), str(ANSWER), dtype]
     process = subprocess.Popen(
         call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings
     )
@@ -102,10 +85,10 @@ def answered(process: subprocess.Popen[str]) -> Turn:
     return seconds, tokens
 
 
-def rested(turn: Callable[..., Turn], *args: Any, **more: Any) -> Turn:
+def rested(timed: Callable[..., Turn], *args: Any, **more: Any) -> Turn:
     """The turn, after a second in which the threads of the turn before have stopped to spin."""
     time.sleep(1)
-    return turn(*args, **more)
+    return timed(*args, **more)
 
 
 def alike(one: list[list[int]], other: list[list[int]]) -> float:
@@ -127,13 +110,13 @@ def main() -> None:
         folder = Path(top) / "model"
         save_model_folder(folder, Transformer(preset("26m"), seed=0).bfloat16())
         model = load_model_folder(folder, dtype=torch.float32)[0].eval()
-        ours(model, native=True)  # compiles the kernels
+        turn(model, STREAMS, native=True)  # compiles the kernels
         process, version = rival(words.python, folder, "float32")
         as_it_comes, _ = rival(words.python, folder, "auto")
         for _ in range(words.rounds):
             (plain, mine), (theirs, other), (native, quick), (short, rough) = (
-                rested(ours, model, native=False), rested(answered, process),
-                rested(ours, model, native=True), rested(answered, as_it_comes),
+                rested(turn, model, STREAMS, native=False), rested(answered, process),
+                rested(turn, model, STREAMS, native=True), rested(answered, as_it_comes),
             )  # fmt: skip
             rounds.append({"ours": total / plain, "native": total / native, "vllm": total / theirs,
                            "vllm_bf16": total / short, "ratio": theirs / plain,

@@ -69,19 +69,20 @@ class Opened:
 
     def engine(self) -> Any:
         """An engine for one text at a time, with a cache for a whole context."""
+        room = self.model.config.max_position_embeddings + 15  # the last block may be half full
+        return self.engine_of(self.model, room=room, max_running=1)
+
+    def engine_of(self, model: Any, **settings: Any) -> Any:
+        """An engine for this model, or for it with an adapter, as the flags want it. MinimindError
+        with the reason where there are no kernels for `--native`."""
         from minimind_wiki.infer.engine import Engine
 
-        room = self.model.config.max_position_embeddings + 15  # the last block may be half full
-        engine = Engine(self.model, self.tokenizer, room=room, max_running=1,
-                        draft=self.draft, ahead=self.ahead)  # fmt: skip
-        return hastened(engine) if self.native else engine
+        engine = Engine(model, self.tokenizer, draft=self.draft, ahead=self.ahead, **settings)
+        if self.native:
+            from minimind_wiki.infer.native import hasten
 
-
-def hastened(engine: Any) -> Any:
-    """The engine, by kernels in C; MinimindError with the reason where they cannot be had."""
-    from minimind_wiki.infer.native import hasten
-
-    return hasten(engine)
+            hasten(engine)
+        return engine
 
 
 def round_to(model: torch.nn.Module, dtype: torch.dtype) -> None:

@@ -132,12 +132,6 @@ def named_adapters(words: list[str]) -> dict[str, Path]:
     return found
 
 
-def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[str, Any]:
-    """The model by its name, and with each adapter by the adapter's name."""
-    with one_thread():
-        return _served_models(args, folders)
-
-
 @contextmanager
 def one_thread() -> Iterator[None]:
     """What is done here starts no team of OpenMP's threads.
@@ -156,7 +150,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[str, Any]:
+@one_thread()
+def served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[str, Any]:
+    """The model by its name, and with each adapter by the adapter's name."""
     from minimind_wiki.infer.lay import context_of
     from minimind_wiki.serve.desk import Served
     from minimind_wiki.serve.embeddings import embedder
@@ -181,20 +177,12 @@ def _served_models(args: argparse.Namespace, folders: dict[str, Path]) -> dict[s
 def engine_maker(model: Any, opened: Any, room: int | None) -> Any:
     """What makes an engine, at start and after a crash. By default its cache has room for four
     whole contexts, but for no more than 32,768 tokens, if one context is not more already."""
-    from minimind_wiki.infer.engine import Engine
     from minimind_wiki.infer.lay import context_of
-    from minimind_wiki.verbs._answer import hastened
 
     context = context_of(model.config)
     room = max(context, min(4 * context, 32_768)) if room is None else room
 
-    def make() -> Any:
-        with one_thread():
-            engine = Engine(model, opened.tokenizer, room=room, draft=opened.draft,
-                            ahead=opened.ahead)  # fmt: skip
-            return hastened(engine) if opened.native else engine
-
-    return make
+    return one_thread()(lambda: opened.engine_of(model, room=room))
 
 
 def with_adapter(model: Any, folder: Path) -> Any:

@@ -1,8 +1,8 @@
 """A lean decoder whose steps go through kernels in C.
 
-`LeanDecoder` takes some sixteen calls of torch a layer and request batch; each goes over all rows,
-or copies the blocks of all texts side by side. Here a layer is seven calls. What is computed is the
-same, in float32, and differs by the order of sums alone.
+Between its products `LeanDecoder` calls torch a dozen times; each call goes over all rows, or
+copies the blocks of all texts side by side. Here a layer is nine calls, its four products among
+them. What is computed is the same, in float32, and differs by the order of sums alone.
 
 Shapes: T rows of a step, I inputs, O outputs, H query heads, K key-value heads, E head_dim.
 """
@@ -124,7 +124,9 @@ class Pass:
         self.h_TD = torch.empty_like(x_TD)
         self.turn = turn or (None, None)
         self.threads = torch.get_num_threads()
-        self.blocks = max((part.table_RN.shape[1] for part in easy), default=0)
+        blocks = max((part.table_RN.shape[1] for part in easy), default=0)
+        self.score = x_TD.new_empty(self.threads, blocks * cache.size)
+        """Room for the scores of one query, for each thread."""
 
     def normed(self, norm: RMSNorm) -> Tensor:
         """Add what is to be added, and norm: (T, D), valid until the next call."""
@@ -172,13 +174,12 @@ class NativeBlock:
             min(run.threads, rows),
         )  # fmt: skip
         y_THE = qkv_TO.new_empty(rows, heads, dim)
-        score = qkv_TO.new_empty(run.threads, run.blocks * cache.size)
         for part in run.easy:
             requests, time = part.place_RT.shape
             kernels.attend(
                 qkv_TO[part.first :].data_ptr(), keys.data_ptr(), values.data_ptr(),
                 part.table_RN.data_ptr(), part.place_RT.data_ptr(), y_THE[part.first :].data_ptr(),
-                score.data_ptr(), requests * time, time, heads, shared, dim, cache.size,
+                run.score.data_ptr(), requests * time, time, heads, shared, dim, cache.size,
                 part.table_RN.shape[1], min(run.threads, requests * time * heads),
             )  # fmt: skip
         q_1HTE = qkv_TO.view(rows, -1, dim)[:, :heads].transpose(0, 1)[None]
